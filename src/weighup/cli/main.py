@@ -1,0 +1,68 @@
+"""The `weighup` command: puts the subcommands together and turns errors into messages and exit codes."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from weighup.cli import check, methods, models, schema, store
+
+app = typer.Typer(
+    name="weighup",
+    help="Weigh up what can be trusted.\n\nExample: weighup check \"Drinking bleach cures COVID-19.\" --offline",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("check")(check.check)
+app.command("schema")(schema.schema)
+app.command("methods")(methods.methods)
+app.command("claims")(methods.claims)
+app.add_typer(models.app, name="models")
+app.add_typer(store.app, name="store")
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")] = False,
+) -> None:
+    if version:
+        from weighup import __version__
+
+        typer.echo(f"weighup {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Entry point. Ends with 0, 1 (a failed job), 2 (bad usage or input) or 130 (Ctrl-C)."""
+    debug = "--debug" in sys.argv
+    if debug:  # understood before and after the subcommand alike
+        sys.argv = [sys.argv[0], *(argument for argument in sys.argv[1:] if argument != "--debug")]
+    from weighup.errors import WeighupError
+
+    try:
+        app()
+    except WeighupError as error:
+        if debug:
+            raise
+        typer.echo(f"weighup: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("weighup: stopped; finished work is kept", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(141)
+    except Exception as error:  # noqa: BLE001 - the last door: users get a message, --debug the traceback
+        if debug:
+            raise
+        typer.echo(f"weighup: unexpected {type(error).__name__}: {error} (run again with --debug and report it)", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

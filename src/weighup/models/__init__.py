@@ -1,0 +1,1 @@
+"""Who can write, score and embed text for us: `LanguageModel`, `Encoder`, `Usage`."""

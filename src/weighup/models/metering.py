@@ -1,0 +1,85 @@
+"""Counting what models cost, and stopping when a budget is spent."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+
+from weighup.errors import BudgetExceeded
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Calls made, tokens read and written, seconds waited, US dollars; `cached` of the calls cost nothing."""
+
+    calls: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    seconds: float = 0.0
+    usd: float = 0.0
+    cached: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.calls + other.calls,
+            self.tokens_in + other.tokens_in,
+            self.tokens_out + other.tokens_out,
+            self.seconds + other.seconds,
+            self.usd + other.usd,
+            self.cached + other.cached,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Hard limits; None is unlimited. `seconds` is wall time since the meter was made."""
+
+    tokens: int | None = None
+    seconds: float | None = None
+    usd: float | None = None
+
+
+class Meter:
+    """Adds up Usage and says no once a budget is spent. Thread-safe. A claim's meter has the run's as `parent`."""
+
+    def __init__(self, budget: Budget | None = None, *, parent: Meter | None = None) -> None:
+        self.budget = budget or Budget()
+        self.parent = parent
+        self._usage = Usage()
+        self._lock = threading.Lock()
+        self._started = time.monotonic()
+
+    @property
+    def usage(self) -> Usage:
+        return self._usage
+
+    @property
+    def elapsed(self) -> float:
+        """Wall seconds since this meter was made."""
+        return time.monotonic() - self._started
+
+    def add(self, usage: Usage) -> None:
+        with self._lock:
+            self._usage = self._usage + usage
+        if self.parent is not None:
+            self.parent.add(usage)
+
+    def remaining_seconds(self) -> float | None:
+        """Seconds until the nearest time budget, of this meter or a parent, is spent; None if there is none."""
+        own = None if self.budget.seconds is None else self.budget.seconds - self.elapsed
+        outer = self.parent.remaining_seconds() if self.parent is not None else None
+        return min((s for s in (own, outer) if s is not None), default=None)
+
+    def check(self, *, tokens: int = 0) -> None:
+        """Raise BudgetExceeded if anything is spent, or would be by asking for `tokens` more."""
+        used, limit = self._usage, self.budget
+        spent = used.tokens_in + used.tokens_out
+        if limit.tokens is not None and (spent >= limit.tokens or spent + tokens > limit.tokens):
+            raise BudgetExceeded(f"budget of {limit.tokens} tokens: {spent} used, {tokens} more asked for")
+        if limit.seconds is not None and self.elapsed >= limit.seconds:
+            raise BudgetExceeded(f"budget of {limit.seconds:g} s is spent")
+        if limit.usd is not None and used.usd >= limit.usd and (limit.usd > 0 or used.usd > 0):
+            raise BudgetExceeded(f"budget of ${limit.usd:g} is spent (${used.usd:.4f} used)")
+        if self.parent is not None:
+            self.parent.check(tokens=tokens)

@@ -1,0 +1,1 @@
+"""What the world knew at that time: `Document`, `Evidence`, `EvidenceStore`, `Source`."""

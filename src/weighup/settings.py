@@ -1,0 +1,143 @@
+"""Settings, in rising order of authority: defaults, `weighup.toml`, environment (`WEIGHUP_…`), flags.
+
+`weighup.toml` is looked for in the working folder, then in the user's configuration folder; `WEIGHUP_CONFIG`
+names another. Nested names in the environment are joined by two underscores: `WEIGHUP_MODELS__LANGUAGE=…`.
+Secrets are read from the environment variable a setting *names* (`api_key_env`), never from the file itself.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from weighup.errors import SettingsError
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Price(_Section):
+    """US dollars for a million tokens."""
+
+    input: float = Field(0.0, ge=0)
+    output: float = Field(0.0, ge=0)
+
+
+class ModelSettings(_Section):
+    """Which models write, score and embed. `language` is `embedded`, `none`, `openai:NAME`, `anthropic:NAME`,
+    `recorded:FILE` or a path to a GGUF file; `encoder` is `embedded` or a folder with model.onnx and tokenizer.json."""
+
+    language: str = "embedded"
+    encoder: str = "embedded"
+    base_url: str | None = None
+    api_key_env: str | None = None
+    concurrency: int = Field(4, ge=1, le=256)
+    timeout: float = Field(60.0, gt=0, description="seconds for one request")
+    retries: int = Field(4, ge=0, le=20)
+    cache: bool = True
+    cache_size: int = Field(2_000_000_000, ge=0, description="bytes on disk")
+    context: int = Field(4096, ge=512, description="tokens of context of the embedded language model")
+    threads: int = Field(0, ge=0, description="0: all cores")
+    prices: dict[str, Price] = Field(default_factory=dict)
+
+
+class RetrieveSettings(_Section):
+    """Where evidence comes from. `sources` are names known to `weighup store sources`, asked side by side."""
+
+    store: Path | None = None
+    starter_pack: bool = True
+    sources: tuple[str, ...] = ("wikipedia", "gdelt")
+    feeds: tuple[str, ...] = ()
+    searxng_url: str | None = None
+    credibility: Path | None = None
+    timeout: float = Field(10.0, gt=0, description="seconds for one request")
+    max_page_bytes: int = Field(5_000_000, gt=0)
+    max_redirects: int = Field(5, ge=0)
+    per_host_per_second: float = Field(2.0, gt=0)
+    allow_loopback: bool = False
+    user_agent: str = "weighup/0.1 (+https://github.com/weighup/weighup)"
+
+
+class VerifySettings(_Section):
+    """How a claim is checked. Budgets are hard; None means unlimited."""
+
+    passages: int = Field(5, ge=1, le=50, description="evidence passages a claim is judged on")
+    brief: bool = False
+    budget_tokens: int | None = Field(None, gt=0)
+    budget_seconds: float | None = Field(None, gt=0)
+    budget_usd: float | None = Field(None, ge=0)
+    prompts: Path | None = None
+    unknown_band: float | None = Field(None, ge=0, le=0.5)
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Unknown names are refused, so that a misspelt one cannot pass unseen."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="WEIGHUP_", env_nested_delimiter="__", extra="forbid", frozen=True, nested_model_default_partial_update=True
+    )
+    models: ModelSettings = ModelSettings()
+    retrieve: RetrieveSettings = RetrieveSettings()
+    verify: VerifySettings = VerifySettings()
+    log: Literal["error", "warning", "info", "debug"] = "warning"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, _TomlSource(settings_cls)
+
+
+class _TomlSource(PydanticBaseSettingsSource):
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        path = config_file()
+        if path is None:
+            return {}
+        try:
+            return tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise SettingsError(f"{path}: cannot be read as TOML: {error}") from error
+
+
+def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
+    """Read all layers. `flags` is nested like the file: `{"verify": {"brief": True}}`. Raises SettingsError."""
+    try:
+        return Settings(**(flags or {}))
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(f"setting {name}: {first['msg']} (got {str(first['input'])[:60]!r})") from error
+
+
+def config_file() -> Path | None:
+    """The weighup.toml in force, or None. Raises SettingsError if WEIGHUP_CONFIG names a file that is not there."""
+    named = os.environ.get("WEIGHUP_CONFIG")
+    if named:
+        if not Path(named).is_file():
+            raise SettingsError(f"WEIGHUP_CONFIG names {named}, which is not a file")
+        return Path(named)
+    for folder in (Path.cwd(), Path(platformdirs.user_config_dir("weighup"))):
+        if (folder / "weighup.toml").is_file():
+            return folder / "weighup.toml"
+    return None
+
+
+def cache_folder() -> Path:
+    """Where models and the request cache live: `WEIGHUP_CACHE_DIR`, else the user's cache folder. Not created."""
+    return Path(os.environ.get("WEIGHUP_CACHE_DIR") or platformdirs.user_cache_dir("weighup"))

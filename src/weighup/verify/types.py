@@ -1,0 +1,69 @@
+"""The nouns of a check inside the package; `contract.py` holds their published JSON form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from weighup.models.metering import Usage
+from weighup.retrieve.types import Evidence
+
+Kind = Literal["evidence", "reasoning", "sentiment"]
+KINDS: tuple[Kind, ...] = ("evidence", "reasoning", "sentiment")
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What is to be judged. `date` bounds all evidence (None: now). `evidence` came with the claim (None: none given)."""
+
+    text: str
+    id: str | None = None
+    date: datetime | None = None
+    source: str | None = None
+    lang: str | None = None
+    url: str | None = None
+    evidence: tuple[Evidence, ...] | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stanced:
+    """An evidence passage with the stance model's probabilities (supports, refutes, neutral)."""
+
+    evidence: Evidence
+    supports: float
+    refutes: float
+    neutral: float
+
+    @property
+    def stance(self) -> str:
+        return max(("supports", self.supports), ("refutes", self.refutes), ("neutral", self.neutral), key=lambda p: p[1])[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """An evaluator's word on a perspective: may it be relied on for this item, how surely (0..1), and why."""
+
+    reliable: bool
+    probability: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Perspective:
+    """One kind of knowledge about the claim, with a verdict of its own. `verdict` is P(real), P(fake), P(unknown).
+
+    Not `available` when it could not be had (no evidence, model down, budget spent); `text` then says why.
+    """
+
+    kind: Kind
+    available: bool
+    text: str
+    verdict: tuple[float, float, float] = (0.0, 0.0, 1.0)
+    passages: tuple[Stanced, ...] = ()
+    queries: tuple[str, ...] = ()
+    features: dict[str, float] = field(default_factory=dict)
+    usage: Usage = field(default_factory=Usage)
+    warnings: Sequence[str] = ()
