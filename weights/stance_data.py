@@ -42,11 +42,18 @@ def rows(path: Path) -> list[dict]:
 
 
 def news_pairs(path: Path, source: str) -> list[Pair]:
-    """Every evidence item of a file with its own stance; for `gold` flags, gold takes the claim's label."""
+    """Every evidence item of a file with its own stance; for `gold` flags, gold takes the claim's label.
+
+    fool_me_twice lists each gold sentence a second time among the retrieved ones (flag false): that copy would be
+    the same pair with two labels, so it is left out.
+    """
     pairs = []
     for row in rows(path):
         group = str(row.get("group") or row["text"].lower())
+        gold = {item["text"] for item in row["evidence"] if item.get("gold")}
         for item in row["evidence"]:
+            if item.get("gold") is False and item["text"] in gold:
+                continue
             stance = item.get("stance")
             if stance is None:
                 stance = row["label"].lower() if item["gold"] else "neutral"
@@ -87,8 +94,6 @@ def load(data: Path) -> tuple[list[Pair], list[Pair], list[Path]]:
     for name in EXTRA:
         files.append(data / "nli" / f"{name}.jsonl.gz")
         train += nli_pairs(files[-1], name)
-    gold = {(p.claim, p.passage) for p in train if p.source == "fool_me_twice" and p.label != 2}
-    train = [p for p in train if p.label != 2 or (p.claim, p.passage) not in gold]
     return [p for p in train if key(p.claim) not in barred], dev, files
 
 

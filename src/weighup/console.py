@@ -29,20 +29,31 @@ def progress(label: str, total: int | None = None, *, unit: str = "", show: bool
         return
     from rich.console import Console
     from rich.progress import (
-        BarColumn, DownloadColumn, MofNCompleteColumn, Progress, ProgressColumn, SpinnerColumn, TextColumn,
-        TimeElapsedColumn, TimeRemainingColumn, TransferSpeedColumn,
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
     )
 
     columns: list[ProgressColumn] = [SpinnerColumn(), TextColumn("[progress.description]{task.description}")]
     if total is not None:
-        columns += [BarColumn(), *([DownloadColumn(), TransferSpeedColumn()] if unit == "bytes" else [MofNCompleteColumn()])]
+        count: list[ProgressColumn] = [MofNCompleteColumn()]
+        if unit == "bytes":
+            count = [DownloadColumn(), TransferSpeedColumn()]
+        columns += [BarColumn(), *count]
         columns.append(TimeRemainingColumn())
     columns.append(TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(label, total=total)
 
         def advance(step: int = 1, *, note: str | None = None) -> None:
-            bar.update(task, advance=step, **({"description": f"{label}: {note}"} if note else {}))
+            bar.update(task, advance=step, description=f"{label}: {note}" if note else None)
 
         yield advance
 

@@ -82,7 +82,11 @@ class Settings(BaseSettings):
     """Everything that can be set. Unknown names are refused, so that a misspelt one cannot pass unseen."""
 
     model_config = SettingsConfigDict(
-        env_prefix="WEIGHUP_", env_nested_delimiter="__", extra="forbid", frozen=True, nested_model_default_partial_update=True
+        env_prefix="WEIGHUP_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
     )
     models: ModelSettings = ModelSettings()
     retrieve: RetrieveSettings = RetrieveSettings()

@@ -11,7 +11,7 @@ from weighup.cli import check, methods, models, schema, store
 
 app = typer.Typer(
     name="weighup",
-    help="Weigh up what can be trusted.\n\nExample: weighup check \"Drinking bleach cures COVID-19.\" --offline",
+    help='Weigh up what can be trusted.\n\nExample: weighup check "Drinking bleach cures COVID-19." --offline',
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -57,10 +57,11 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(141)
-    except Exception as error:  # noqa: BLE001 - the last door: users get a message, --debug the traceback
+    except Exception as error:
         if debug:
             raise
-        typer.echo(f"weighup: unexpected {type(error).__name__}: {error} (run again with --debug and report it)", err=True)
+        message = f"unexpected {type(error).__name__}: {error} (run again with --debug and report it)"
+        typer.echo(f"weighup: {message}", err=True)
         sys.exit(1)
 
 

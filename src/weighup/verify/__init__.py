@@ -1,1 +1,3 @@
-"""Is this news item real, fake, or is it too early to say? `Claim`, `Perspective`, `Assessment`, `Verdict`, `Verifier`."""
+"""Is this news item real or fake, or is it too early to say?
+
+`Claim`, `Perspective`, `Assessment`, `Verdict`, `Verifier`."""

@@ -27,7 +27,7 @@ class PerspectiveView(_Part):
     """One kind of knowledge. `verdict` is its own opinion before any expert; `weight` its share in the decision."""
 
     available: bool
-    text: str = Field(description="What this kind of knowledge says. Text by a language model is an opinion, not a fact.")
+    text: str = Field(description="What this kind of knowledge says. What a language model wrote is an opinion.")
     verdict: Label
     probability_real: Probability
     probability_fake: Probability
@@ -81,7 +81,7 @@ class Verdict(_Part):
     why: str
     perspectives: dict[ExpertName, PerspectiveView]
     evidence: list[EvidenceView]
-    other_claims: list[str] = Field([], description="Further check-worthy claims found in a long text, not judged here.")
+    other_claims: list[str] = Field([], description="Further check-worthy claims of a long text, not judged.")
     usage: UsageView
     warnings: list[str] = []
     model_versions: dict[str, str]

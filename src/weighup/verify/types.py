@@ -16,7 +16,10 @@ KINDS: tuple[Kind, ...] = ("evidence", "reasoning", "sentiment")
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What is to be judged. `date` bounds all evidence (None: now). `evidence` came with the claim (None: none given)."""
+    """What is to be judged. `date` bounds all evidence (None: now). `evidence` came with the claim (None: none given).
+
+    `warnings` are carried into the verdict.
+    """
 
     text: str
     id: str | None = None
@@ -39,7 +42,9 @@ class Stanced:
 
     @property
     def stance(self) -> str:
-        return max(("supports", self.supports), ("refutes", self.refutes), ("neutral", self.neutral), key=lambda p: p[1])[0]
+        """The likeliest of supports, refutes, neutral."""
+        named = {"supports": self.supports, "refutes": self.refutes, "neutral": self.neutral}
+        return max(named, key=named.__getitem__)
 
 
 @dataclass(frozen=True, slots=True)
