@@ -33,14 +33,18 @@ class Method:
 
 @functools.cache
 def methods() -> tuple[Method, ...]:
-    """Every method, by room then name. Raises ValueError naming the file for a METHOD that is not literal."""
-    package = Path(__file__).parent
+    """Every method of this package, by room then name."""
+    return read_methods(Path(__file__).parent)
+
+
+def read_methods(package: Path) -> tuple[Method, ...]:
+    """Every method under a package's folder. Raises ValueError naming the file for a METHOD that is not literal."""
     found: list[Method] = []
     for path in sorted(package.rglob("*.py")):
         source = path.read_text(encoding="utf-8")
         if "\nMETHOD = Method(" not in source:
             continue
-        module = "weighup." + ".".join(path.relative_to(package).with_suffix("").parts)
+        module = ".".join((package.name, *path.relative_to(package).with_suffix("").parts))
         for node in ast.parse(source).body:
             if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and _names_method(node):
                 found.append(_read(node.value, module, path))
