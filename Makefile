@@ -1,0 +1,73 @@
+# Everything sets itself up in .venv on first use; the second time is quick. PYTHON=… picks another interpreter.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+export WEIGHUP_DATA ?= ../shared/data
+
+.PHONY: help run test lint claims bench docs clean models
+
+help:  ## say what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/'
+
+run: models  ## check the bundled claims, offline; ends with a table and an HTML report
+	@$(BIN)/weighup check --input examples/claims.jsonl --offline --report out/report.html
+
+test: models $(VENV)/.dev  ## run the tests
+	@$(BIN)/python -m pytest -n 2 -q
+
+lint: $(VENV)/.dev  ## style, types and import layering
+	@$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy src
+	$(BIN)/lint-imports
+
+claims: models $(VENV)/.dev  ## measure the published claims against their baselines
+	@$(BIN)/weighup claims --run
+
+bench: models $(VENV)/.dev  ## run every benchmark
+	@$(BIN)/python benchmarks/run_all.py
+
+docs: $(VENV)/.docs  ## build the documentation into site/
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir site
+	echo "documentation: site/index.html"
+
+clean:  ## remove what these targets made; pulled models stay in the user's cache
+	@rm -rf $(VENV) site out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+
+models: $(VENV)/.core
+	@$(BIN)/weighup models pull
+
+$(VENV)/.core: pyproject.toml | $(BIN)/python
+	@echo "installing weighup into $(VENV) …"
+	$(PIP) install -e .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.core
+	@echo "installing what the tests need …"
+	$(PIP) install -e '.[dev]'
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.core
+	@echo "installing what the documentation needs …"
+	$(PIP) install -e '.[docs]'
+	touch $@
+
+$(BIN)/python:
+	@found=
+	for candidate in $(PYTHON) python3 python3.13 python3.12 python3.11; do
+	  if "$$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+	    found=$$candidate; break
+	  fi
+	done
+	if [ -z "$$found" ]; then
+	  echo "make: no Python 3.11 or newer with venv found; install one (Debian: apt-get install python3 python3-venv)" >&2
+	  echo "      or name it: make run PYTHON=/path/to/python3.12" >&2
+	  exit 1
+	fi
+	"$$found" -m venv $(VENV)
