@@ -72,6 +72,7 @@ class Verdict(_Part):
     """Everything needed to act on, and to audit, one decision."""
 
     id: str | int | None = Field(None, description="The input row's id, echoed.")
+    input_digest: str | None = Field(None, description="In a batch: what the input row read as; resuming relies on it.")
     claim: str
     date: str | None = Field(None, description="The claim's date: no evidence from it or after was used.")
     verdict: Label
@@ -91,5 +92,6 @@ class FailedRow(_Part):
     """A batch row that could not be checked. `line` counts from 1."""
 
     id: str | int | None = None
+    input_digest: str | None = None
     line: int
     error: str
