@@ -1,0 +1,206 @@
+"""Reading rows from JSON lines, CSV and Parquet as a stream, in memory bounded by one row (one batch in Parquet).
+
+A row that is broken (bad JSON, not UTF-8, too long) comes out as a BadRow with its line number and the rest goes on.
+A file that cannot be read at all raises InvalidInput.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from weighup.errors import InvalidInput
+from weighup.verify.rows import BadRow, Row, bad_row, read_row
+
+LINE_LIMIT = 32_000_000
+"""Bytes of one line: two hundred passages of the longest text allowed, and room."""
+SUFFIXES = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
+_UTF8_MARK = b"\xef\xbb\xbf"
+
+
+def read_rows(path: Path) -> Iterator[Row | BadRow]:
+    """Stream a file's rows in order. Raises InvalidInput at once if the file cannot be read at all."""
+    kind = _kind(path)
+    if not path.is_file():
+        raise InvalidInput(f"{path}: {'is a folder' if path.is_dir() else 'there is no such file'}")
+    if kind == ".parquet":
+        return _parquet(path)
+    with _open(path) as stream:
+        _sniff(path, stream)
+    if kind in (".csv", ".tsv"):
+        return _csv(path, "\t" if kind == ".tsv" else ",")
+    return _jsonl(path)
+
+
+def count_rows(path: Path) -> int | None:
+    """How many rows there are, where that is cheap to learn (JSON lines, Parquet); else None."""
+    kind = _kind(path)
+    if kind == ".parquet":
+        import pyarrow.parquet
+
+        return int(pyarrow.parquet.read_metadata(path).num_rows)
+    if kind in (".csv", ".tsv") or path.suffix == ".gz":
+        return None
+    with path.open("rb") as stream:
+        rows, last = 0, b"\n"
+        while block := stream.read(1 << 20):
+            rows += block.count(b"\n")
+            last = block[-1:]
+        return rows + (last != b"\n")
+
+
+def _kind(path: Path) -> str:
+    name = path.name.lower()
+    plain = name.removesuffix(".gz")
+    for suffix in SUFFIXES:
+        if plain.endswith(suffix) and not (suffix == ".parquet" and name.endswith(".gz")):
+            return suffix
+    raise InvalidInput(f"{path}: cannot tell what it holds; rows are read from {', '.join(SUFFIXES)} (or .jsonl.gz)")
+
+
+def _open(path: Path) -> BinaryIO:
+    try:
+        return cast(BinaryIO, gzip.open(path, "rb")) if path.suffix.lower() == ".gz" else path.open("rb")
+    except OSError as error:
+        raise InvalidInput(f"{path}: cannot be opened: {error.strerror or error}") from error
+
+
+def _sniff(path: Path, stream: BinaryIO) -> None:
+    """Refuse at the door what is not UTF-8 text at all: rows of it could only all fail."""
+    try:
+        start = stream.read(4096)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InvalidInput(f"{path}: cannot be read: {error}") from error
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise InvalidInput(f"{path}: is UTF-16; save it as UTF-8 (iconv -f UTF-16 -t UTF-8)")
+    if start.count(0) > len(start) // 100 and not start.startswith((b"{", _UTF8_MARK)):
+        raise InvalidInput(f"{path}: is binary, not rows of text")
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes, str | None]]:
+    """Number, content without its line end, and what is wrong with it (None: nothing)."""
+    with _open(path) as stream:
+        number = 0
+        while True:
+            number += 1
+            try:
+                line = stream.readline(LINE_LIMIT + 1)
+                if len(line) > LINE_LIMIT:
+                    while (rest := stream.readline(LINE_LIMIT)) and not rest.endswith(b"\n"):
+                        pass
+                    yield number, line[:1000], f"is longer than {LINE_LIMIT // 1_000_000} MB"
+                    continue
+            except (OSError, EOFError, zlib.error) as error:
+                yield number, str(error).encode(), f"the file cannot be read from here on: {error}"
+                return
+            if not line:
+                return
+            yield number, line.removeprefix(_UTF8_MARK) if number == 1 else line, None
+
+
+def _jsonl(path: Path) -> Iterator[Row | BadRow]:
+    for number, raw, problem in _lines(path):
+        line = raw.strip()
+        if problem is not None:
+            yield bad_row(number, problem, raw)
+        elif line:
+            yield _decode(number, line)
+
+
+def _decode(number: int, line: bytes) -> Row | BadRow:
+    try:
+        data = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        return bad_row(number, f"is not UTF-8 (byte 0x{line[error.start]:02x} at {error.start + 1})", line)
+    except json.JSONDecodeError as error:
+        return bad_row(number, f"is not JSON: {error.msg} at character {error.pos + 1}", line)
+    except (ValueError, RecursionError) as error:  # a number of too many digits; nesting without end
+        return bad_row(number, f"is not JSON that can be read: {str(error)[:100]}", line)
+    return read_row(data, number)
+
+
+def _csv(path: Path, delimiter: str) -> Iterator[Row | BadRow]:
+    csv.field_size_limit(LINE_LIMIT)
+    rows = csv.reader(_csv_lines(path), delimiter=delimiter)
+    try:
+        header = [name.strip().lower() for name in next(rows, [])]
+    except csv.Error as error:
+        raise InvalidInput(f"{path}: its first line is not CSV: {error}") from error
+    if "text" not in header:
+        found = ", ".join(header)[:100] or "none"
+        raise InvalidInput(f"{path}: has no column `text` in its first line (columns found: {found})")
+    while True:
+        begins = rows.line_num + 1
+        try:
+            cells = next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield bad_row(begins, f"is not CSV: {error}", f"{begins}: {error}".encode())
+            continue
+        if any(cell.strip() for cell in cells):
+            yield _csv_row(begins, header, cells)
+
+
+def _csv_row(number: int, header: list[str], cells: list[str]) -> Row | BadRow:
+    content = "\x1f".join(cells).encode("utf-8", "surrogateescape")
+    if len(cells) > len(header):
+        return bad_row(number, f"has {len(cells)} cells, the first line has {len(header)}", content)
+    if any("\udc80" <= character <= "\udcff" for cell in cells for character in cell):
+        return bad_row(number, "is not UTF-8", content)
+    data: dict[str, Any] = {name: cell for name, cell in zip(header, cells, strict=False) if cell != ""}
+    if "text" not in data:
+        data["text"] = ""
+    return _with_evidence(data, number, content)
+
+
+def _with_evidence(data: dict[str, Any], number: int, content: bytes) -> Row | BadRow:
+    """CSV, and some Parquet, hold the list of evidence as JSON in one cell."""
+    evidence = data.get("evidence")
+    if isinstance(evidence, str):
+        try:
+            data["evidence"] = json.loads(evidence) if evidence.strip() else None
+        except (ValueError, RecursionError) as error:
+            return bad_row(number, f"evidence: is not a JSON list: {str(error)[:100]}", content, data.get("id"))
+    return read_row(data, number)
+
+
+def _csv_lines(path: Path) -> Iterator[str]:
+    for _, raw, problem in _lines(path):
+        # Bytes that are not UTF-8 survive as marks, so that the row which holds them can be named.
+        yield raw.decode("utf-8", "surrogateescape").replace("\x00", "\udc80") if problem is None else "\udc80\n"
+
+
+def _parquet(path: Path) -> Iterator[Row | BadRow]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        file = pyarrow.parquet.ParquetFile(path)
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        raise InvalidInput(f"{path}: is not Parquet that can be read: {error}") from error
+    names = file.schema_arrow.names
+    wanted = [name for name in ("id", "text", "date", "source", "lang", "url", "evidence") if name in names]
+    if "text" not in wanted:
+        raise InvalidInput(f"{path}: has no column `text` (columns found: {', '.join(names)[:100]})")
+    return _parquet_rows(file, wanted)
+
+
+def _parquet_rows(file: Any, wanted: list[str]) -> Iterator[Row | BadRow]:
+    import pyarrow
+
+    number = 0
+    try:
+        with file:
+            for batch in file.iter_batches(batch_size=256, columns=wanted, use_threads=False):
+                for data in batch.to_pylist():
+                    number += 1
+                    data["text"] = "" if data["text"] is None else data["text"]
+                    yield _with_evidence(data, number, repr(data).encode("utf-8", "replace"))
+    except (pyarrow.ArrowException, OSError) as error:
+        yield bad_row(number + 1, f"the file cannot be read from here on: {error}", str(error).encode())
