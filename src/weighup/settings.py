@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -48,6 +49,13 @@ class ModelSettings(_Section):
     threads: int = Field(0, ge=0, description="0: all cores")
     prices: dict[str, Price] = Field(default_factory=dict)
 
+    @property
+    def is_local(self) -> bool:
+        """Whether asking the language model stays on this machine."""
+        if not self.language.startswith(("openai:", "anthropic:")):
+            return True
+        return urlsplit(self.base_url or "").hostname in ("localhost", "127.0.0.1", "::1")
+
 
 class RetrieveSettings(_Section):
     """Where evidence comes from. `sources` are names known to `weighup store sources`, asked side by side."""
@@ -67,15 +75,17 @@ class RetrieveSettings(_Section):
 
 
 class VerifySettings(_Section):
-    """How a claim is checked. Budgets are hard; None means unlimited."""
+    """How a claim is checked. Budgets are hard, per claim and (`run_…`) for all of a run; None means unlimited."""
 
     passages: int = Field(5, ge=1, le=50, description="evidence passages a claim is judged on")
     brief: bool = False
     budget_tokens: int | None = Field(None, gt=0)
     budget_seconds: float | None = Field(None, gt=0)
     budget_usd: float | None = Field(None, ge=0)
-    prompts: Path | None = None
-    unknown_band: float | None = Field(None, ge=0, le=0.5)
+    run_tokens: int | None = Field(None, gt=0)
+    run_seconds: float | None = Field(None, gt=0)
+    run_usd: float | None = Field(None, ge=0)
+    prompts: Path | None = Field(None, description="folder of prompt files that replace the shipped ones")
 
 
 class Settings(BaseSettings):

@@ -20,6 +20,14 @@ _CONTROL = re.compile(
 _HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
 _LATIN = re.compile(r"[A-Za-z\u00c0-\u024f]")
 
+STOP_WORDS = frozenset(
+    "the a an of to in on at by for with from and or but is are was were be been it its this that these those as has "
+    "have had he she they we i you his her their our will would can could may might who which what when than then "
+    "there also more most other some such into over after before about up out if so do does did said says"
+    " not no".split()
+)
+"""English words too common to tell texts apart."""
+
 
 def clean(text: str) -> str:
     """Normalise (NFC), drop control, zero-width and direction-changing characters, squeeze blanks."""

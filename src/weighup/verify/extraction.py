@@ -10,18 +10,13 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from weighup.texts import clean, language, sentences, shorten, words
+from weighup.texts import STOP_WORDS, clean, language, sentences, shorten, words
 from weighup.verify.checkworthy import Checkability, checkability
 
 CLAIM_CHARACTERS = 400
 """A text up to this long, of at most three sentences, is taken as the claim itself."""
 
 _SENTENCES_READ = 400
-_STOP = frozenset(
-    "the a an of to in on at by for with from and or but is are was were be been it its this that these those as has "
-    "have had he she they we i you his her their our not no will would can could may might said says who which what "
-    "when than then there also more most other some such into over after before about up out if so do does did".split()
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +40,7 @@ def extract(text: str, *, others: int = 5) -> Extracted:
         warnings.append(f"the text has {len(parts)} sentences; claims were looked for in the first {_SENTENCES_READ}")
         parts = parts[:_SENTENCES_READ]
     counts = Counter(
-        word for part in parts for word in set(words(part)) - _STOP if len(word) > 1 or language(word) == "zh"
+        word for part in parts for word in set(words(part)) - STOP_WORDS if len(word) > 1 or language(word) == "zh"
     )
     common = {word for word, count in counts.most_common(20) if count > 1}
     scored: list[tuple[float, int, str, Checkability]] = []

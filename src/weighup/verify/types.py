@@ -11,6 +11,7 @@ from weighup.models.metering import Usage
 from weighup.retrieve.types import Evidence
 
 Kind = Literal["evidence", "reasoning", "sentiment"]
+Stance = Literal["supports", "refutes", "neutral"]
 KINDS: tuple[Kind, ...] = ("evidence", "reasoning", "sentiment")
 
 
@@ -41,9 +42,9 @@ class Stanced:
     neutral: float
 
     @property
-    def stance(self) -> str:
+    def stance(self) -> Stance:
         """The likeliest of supports, refutes, neutral."""
-        named = {"supports": self.supports, "refutes": self.refutes, "neutral": self.neutral}
+        named: dict[Stance, float] = {"supports": self.supports, "refutes": self.refutes, "neutral": self.neutral}
         return max(named, key=named.__getitem__)
 
 

@@ -1,0 +1,270 @@
+"""From weighed perspectives to the verdict that is shown: evaluate, select, ask the expert, write it all down."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from weighup.dates import iso
+from weighup.models.metering import Usage
+from weighup.texts import words
+from weighup.verify import evidence, reasoning
+from weighup.verify.checkworthy import Checkability
+from weighup.verify.contract import AssessmentView, EvidenceView, Label, PerspectiveView, UsageView, Verdict
+from weighup.verify.ease import Decision, Ease, assess
+from weighup.verify.gathering import Found
+from weighup.verify.knowledge import logit, reasoning_row, sentiment_row
+from weighup.verify.tone import describe
+from weighup.verify.types import KINDS, Assessment, Claim, Kind, Perspective, Stanced
+from weighup.verify.writing import Written
+
+Array = NDArray[np.float32]
+_LABELS: tuple[Label, ...] = ("real", "fake", "unknown")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A claim ready to be weighed: the text judged, its language and bound, and what the reader should be told."""
+
+    claim: Claim
+    text: str
+    others: tuple[str, ...]
+    checkability: Checkability
+    lang: str
+    before: datetime
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """Everything gathered about one claim. `prior` and `leaning`: P(fake) by content and by tone alone."""
+
+    prepared: Prepared
+    found: Found
+    stanced: Sequence[Stanced]
+    evidence_row: Array
+    prior: float
+    leaning: float
+    tones: Array
+    written: Written | None
+    writer: str | None
+    usage: Usage
+
+
+def content_row(prior: float, tones: Array) -> Array:
+    """The content as the experts see it: the prior, how decided it is, and the tone."""
+    own = float(logit(prior))
+    return np.concatenate([np.asarray([own, abs(own)], np.float32), tones])
+
+
+def rows_of(weighed: Weighed) -> dict[Kind, Array]:
+    """The knowledge row of each kind."""
+    zh = weighed.prepared.lang == "zh"
+    opinion = weighed.written.opinion if weighed.written is not None else None
+    return {
+        "evidence": weighed.evidence_row,
+        "reasoning": reasoning_row(weighed.prior, opinion, zh),
+        "sentiment": sentiment_row(weighed.leaning, zh, len(words(weighed.prepared.text))),
+    }
+
+
+def conclude(weighed: Weighed, ease: Ease, seconds: float, versions: dict[str, str]) -> Verdict:
+    """Evaluate the three perspectives, select, ask the expert."""
+    prepared = weighed.prepared
+    rows = rows_of(weighed)
+    perspectives = _perspectives(weighed, ease, rows)
+    available = {kind: perspectives[kind].available for kind in KINDS}
+    reliability: dict[Kind, float] = {}
+    assessments: dict[Kind, Assessment] = {}
+    for kind in KINDS:
+        opinion = np.asarray([perspectives[kind].verdict], np.float32)
+        reliability[kind] = float(ease.reliability(kind, rows[kind][None], opinion)[0]) if available[kind] else 0.0
+        at = ease.reliable_at[kind]
+        note = _note(kind, weighed, perspectives[kind])
+        assessments[kind] = assess(kind, available[kind], reliability[kind], at, opinion, rows[kind], note)
+    kind = ease.select(reliability, available)
+    content = content_row(weighed.prior, weighed.tones)[None]
+    decided = ease.decide(kind, rows[kind][None], content, np.asarray([reliability[kind]], np.float32))[0]
+    if prepared.lang == "other":
+        decided = Decision("sentiment", 0.5, (0.0, 1.0), True)
+    label: Label = "unknown" if decided.unknown else "fake" if decided.probability_fake >= 0.5 else "real"
+    total = sum(reliability.values()) or 1.0
+    return Verdict(
+        id=prepared.claim.id,
+        claim=prepared.text,
+        date=iso(prepared.claim.date),
+        verdict=label,
+        probability_fake=round(decided.probability_fake, 4),
+        interval=(round(decided.interval[0], 4), round(decided.interval[1], 4)),
+        expert=kind,
+        why=_why(label, decided, assessments, available),
+        perspectives={
+            k: _view(perspectives[k], assessments[k], reliability[k] / total, k == kind, weighed) for k in KINDS
+        },
+        evidence=[_evidence_view(s) for s in weighed.stanced],
+        other_claims=list(prepared.others),
+        usage=_usage(weighed.usage, seconds),
+        warnings=_warnings(weighed),
+        model_versions=versions,
+    )
+
+
+def refuse(prepared: Prepared, seconds: float, versions: dict[str, str]) -> Verdict:
+    """The verdict on what is not a checkable claim: nothing was gathered and no expert asked."""
+    none = PerspectiveView(
+        available=False,
+        text="Not gathered: this is not a checkable claim.",
+        verdict="not_checkable",
+        probability_real=0.0,
+        probability_fake=0.0,
+        probability_unknown=1.0,
+        assessment=AssessmentView(reliable=False, probability=0.0, why="not asked"),
+        weight=0.0,
+        chosen=False,
+    )
+    return Verdict(
+        id=prepared.claim.id,
+        claim=prepared.text,
+        date=iso(prepared.claim.date),
+        verdict="not_checkable",
+        probability_fake=0.5,
+        interval=(0.0, 1.0),
+        expert=None,
+        why=f"Not a checkable claim: {prepared.checkability.why}.",
+        perspectives=dict.fromkeys(KINDS, none),
+        evidence=[],
+        other_claims=list(prepared.others),
+        usage=_usage(Usage(), seconds),
+        warnings=list(dict.fromkeys(prepared.warnings)),
+        model_versions=versions,
+    )
+
+
+def _perspectives(weighed: Weighed, ease: Ease, rows: dict[Kind, Array]) -> dict[Kind, Perspective]:
+    def verdict(kind: Kind) -> tuple[float, float, float]:
+        real, fake, unknown = ease.opinion(kind, rows[kind][None])[0]
+        return float(real), float(fake), float(unknown)
+
+    written, stanced, lang = weighed.written, weighed.stanced, weighed.prepared.lang
+    readable = lang == "en" and bool(stanced)
+    summary = written.summary if written is not None else None
+    extracted = evidence.extract(stanced) if readable or not stanced else "The passages found could not be weighed."
+    failed = written is not None and written.failed is not None
+    knows = lang != "other" and not failed
+    said = reasoning.template(weighed.prior, written.opinion if written else None, weighed.writer or "")
+    if written is not None and written.explanation is not None:
+        said = f"{said} It writes: {written.explanation}"
+    if failed and written is not None:
+        said = f"Unavailable: {written.failed}"
+    elif lang == "other":
+        said = "Unavailable: the language is not supported."
+    found = weighed.found
+    return {
+        "evidence": Perspective(
+            "evidence",
+            readable,
+            f"{summary} {extracted}" if summary else extracted,
+            verdict("evidence") if readable else (0.0, 0.0, 1.0),
+            tuple(stanced),
+            tuple(found.queries),
+        ),
+        "reasoning": Perspective("reasoning", knows, said, verdict("reasoning") if knows else (0.0, 0.0, 1.0)),
+        "sentiment": Perspective("sentiment", True, describe(weighed.tones), verdict("sentiment")),
+    }
+
+
+def _note(kind: Kind, weighed: Weighed, perspective: Perspective) -> str:
+    if not perspective.available:
+        return perspective.text if kind != "evidence" else "there is no evidence that could be weighed"
+    if kind == "evidence":
+        return evidence.note(weighed.stanced, weighed.evidence_row)
+    if kind == "reasoning":
+        return reasoning.note(weighed.prior, weighed.written.opinion if weighed.written else None)
+    return "how something is said tells little about whether it is true"
+
+
+def _why(label: Label, decided: Decision, assessments: dict[Kind, Assessment], available: dict[Kind, bool]) -> str:
+    passed = []
+    for kind in KINDS[: KINDS.index(decided.expert)]:
+        if not available[kind]:
+            passed.append(f"{kind} was not available")
+        else:
+            passed.append(f"{kind} was judged not reliable enough ({assessments[kind].probability:.0%})")
+    chosen = assessments[decided.expert]
+    text = f"The {decided.expert} expert decided"
+    text += f", because {' and '.join(passed)}" if passed else f": {decided.expert} was judged reliable"
+    text += (
+        f" ({chosen.probability:.0%} sure)." if not passed else f"; its own reliability is {chosen.probability:.0%}."
+    )
+    low, high = decided.interval
+    text += (
+        f" It puts the probability that the claim is fake at {decided.probability_fake:.2f} ({low:.2f} to {high:.2f})."
+    )
+    if label == "unknown":
+        text += " That is too little to call it real or fake: it is too early to say."
+    return text
+
+
+def _view(p: Perspective, a: Assessment, weight: float, chosen: bool, weighed: Weighed) -> PerspectiveView:
+    written = weighed.written
+    by_model = written is not None and (
+        (p.kind == "evidence" and written.summary is not None)
+        or (p.kind == "reasoning" and written.explanation is not None)
+    )
+    return PerspectiveView(
+        available=p.available,
+        text=p.text,
+        verdict=_LABELS[int(np.argmax(p.verdict))],
+        probability_real=round(p.verdict[0], 4),
+        probability_fake=round(p.verdict[1], 4),
+        probability_unknown=round(p.verdict[2], 4),
+        assessment=AssessmentView(reliable=a.reliable, probability=round(a.probability, 4), why=a.why),
+        weight=round(weight, 4),
+        chosen=chosen,
+        queries=list(p.queries),
+        written_by=weighed.writer if by_model else None,
+    )
+
+
+def _evidence_view(s: Stanced) -> EvidenceView:
+    e = s.evidence
+    return EvidenceView(
+        text=e.text,
+        stance=s.stance,
+        supports=round(s.supports, 4),
+        refutes=round(s.refutes, 4),
+        neutral=round(s.neutral, 4),
+        url=e.url,
+        title=e.title,
+        date=iso(e.published),
+        source=e.source or None,
+        credibility=e.credibility,
+        origin=e.origin,
+        query=e.query,
+        score=round(min(max(e.score, 0.0), 1.0), 4),
+    )
+
+
+def _usage(usage: Usage, seconds: float) -> UsageView:
+    return UsageView(
+        calls=usage.calls,
+        tokens_in=usage.tokens_in,
+        tokens_out=usage.tokens_out,
+        seconds=round(seconds, 4),
+        usd=round(usage.usd, 6),
+        cached=usage.cached,
+    )
+
+
+def _warnings(weighed: Weighed) -> list[str]:
+    found = list(weighed.prepared.warnings)
+    found += [f"{name} was not available: {reason}" for name, reason in weighed.found.unavailable.items()]
+    if weighed.written is not None:
+        if weighed.written.failed is not None:
+            found.append(f"reasoning was not available, the other perspectives decided: {weighed.written.failed}")
+        found += weighed.written.warnings
+    return list(dict.fromkeys(found))

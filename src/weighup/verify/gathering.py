@@ -1,0 +1,151 @@
+"""Candidate passages for claims: what came with them, then the stores, then online sources.
+
+A claim's own evidence comes first; searching fills up what is missing to the number of passages wanted. Everything
+found by searching is published strictly before the claim's bound, checked here once more whoever found it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import numpy as np
+
+from weighup.dates import is_before
+from weighup.errors import WeighupError
+from weighup.models.types import Encoder
+from weighup.retrieve.store import EvidenceStore
+from weighup.retrieve.types import Document, Evidence, Source
+from weighup.texts import sentences
+from weighup.verify.knowledge import overlap
+
+log = logging.getLogger(__name__)
+
+LEAST_OVERLAP = 0.3
+"""Share of a claim's content words that a found passage must hold to be about it at all."""
+_PER_DOCUMENT = 2
+_WINDOW = 2
+
+
+@dataclass(slots=True)
+class Found:
+    """For one claim: passages best first, queries asked, and what could not be asked and why."""
+
+    passages: list[Evidence] = field(default_factory=list)
+    queries: list[str] = field(default_factory=list)
+    unavailable: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to look for: the claim, its language, its bound, its own passages, and the seconds there are."""
+
+    text: str
+    lang: str
+    before: datetime
+    own: tuple[Evidence, ...]
+    seconds: float | None = None
+
+
+class Gatherer:
+    """Looks in `stores` (batched) and `sources` (side by side, for several claims at once)."""
+
+    def __init__(
+        self, stores: Sequence[EvidenceStore], sources: Sequence[Source], encoder: Encoder | None, passages: int
+    ) -> None:
+        self._stores = stores
+        self._sources = sources
+        self._encoder = encoder
+        self._passages = passages
+
+    def gather(self, wanted: Sequence[Wanted]) -> list[Found]:
+        """One `Found` per claim, in order. Failures of a source are told in it, never raised."""
+        found = [Found(passages=best_own(w, self._passages)) for w in wanted]
+        short = [i for i, f in enumerate(found) if len(f.passages) < self._passages]
+        if short and self._stores:
+            self._ask_stores([wanted[i] for i in short], [found[i] for i in short])
+        if short and self._sources:
+            with ThreadPoolExecutor(min(8, len(short)), thread_name_prefix="gather") as pool:
+                list(pool.map(lambda i: self._ask_sources(wanted[i], found[i]), short))
+        for i in short:
+            found[i].passages = self._rank(wanted[i], found[i].passages)
+        return found
+
+    def _ask_stores(self, wanted: Sequence[Wanted], found: Sequence[Found]) -> None:
+        texts = [w.text for w in wanted]
+        vectors = self._encoder.encode(texts) if self._encoder is not None else None
+        for store in self._stores:
+            for i, (want, into) in enumerate(zip(wanted, found, strict=True)):
+                row = None if vectors is None else np.asarray(vectors[i : i + 1])
+                try:
+                    hits = store.search([want.text], before=want.before, limit=2 * self._passages, vectors=row)[0]
+                except WeighupError as error:
+                    log.warning("%s", error)
+                    into.unavailable["store"] = str(error)
+                    continue
+                into.passages += hits
+                if want.text not in into.queries:
+                    into.queries.append(want.text)
+
+    def _ask_sources(self, want: Wanted, into: Found) -> None:
+        from weighup.retrieve.gather import gather, plan_queries
+
+        started = time.monotonic()
+        queries = plan_queries(want.text, want.lang)
+        answer = gather(queries, self._sources, before=want.before, limit=10, deadline_seconds=want.seconds)
+        into.queries += [q for q in queries if q not in into.queries]
+        into.unavailable |= answer.unavailable
+        for document in answer.documents:
+            into.passages += passages_of(document, want.text)
+        log.debug("online sources took %.2f s", time.monotonic() - started)
+
+    def _rank(self, want: Wanted, passages: Sequence[Evidence]) -> list[Evidence]:
+        own = [p for p in passages if p.origin == "row"]
+        rest = [p for p in passages if p.origin != "row" and is_before(p.published, want.before)]
+        held = overlap(want.text, [f"{p.title or ''} {p.text}" for p in rest])
+        order = sorted(range(len(rest)), key=lambda i: (-(float(held[i]) + 0.3 * rest[i].score), i))
+        chosen, seen = list(own), {p.text for p in own}
+        for i in order:
+            if len(chosen) >= self._passages or held[i] < LEAST_OVERLAP:
+                break
+            if rest[i].text not in seen:
+                seen.add(rest[i].text)
+                chosen.append(rest[i])
+        return chosen
+
+
+def best_own(want: Wanted, limit: int) -> list[Evidence]:
+    """The claim's own passages, at most `limit`: those that share most words with it, in their given order."""
+    own = list(want.own)
+    if len(own) <= limit:
+        return own
+    held = overlap(want.text, [p.text for p in own])
+    keep = sorted(sorted(range(len(own)), key=lambda i: (-float(held[i]), i))[:limit])
+    return [own[i] for i in keep]
+
+
+def passages_of(document: Document, claim: str) -> list[Evidence]:
+    """The windows of two sentences of a document that share most words with the claim, at most two."""
+    parts = sentences(document.text)[:400]
+    windows = [" ".join(parts[i : i + _WINDOW]) for i in range(0, len(parts), _WINDOW)]
+    if not windows:
+        return []
+    held = overlap(claim, windows)
+    best = sorted(range(len(windows)), key=lambda i: (-float(held[i]), i))[:_PER_DOCUMENT]
+    return [
+        Evidence(
+            text=windows[i],
+            origin=document.id.split(":", 1)[0] if ":" in document.id else document.source,
+            url=document.url,
+            title=document.title,
+            published=document.published,
+            source=document.source,
+            credibility=document.credibility,
+            score=float(held[i]),
+        )
+        for i in best
+    ]

@@ -1,0 +1,291 @@
+"""From claims to verdicts: gather, take stances, write, evaluate, select, decide.
+
+Everything is done for a batch at a time: one search per store, one pass of each encoder, arrays throughout. Written
+parts go through the language model for several claims at once. Memory is bounded by the batch, not by the input.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Any
+
+
+from weighup.dates import iso, now, parse_bound
+from weighup.errors import InvalidInput
+from weighup.models.metering import Budget, Meter
+from weighup.models.types import Encoder, LanguageModel
+from weighup.retrieve.store import EvidenceStore
+from weighup.retrieve.types import Source
+from weighup.settings import Settings, load_settings
+from weighup.texts import clean, language
+from weighup.verify import decision
+from weighup.verify.content import ContentModel
+from weighup.verify.contract import Verdict
+from weighup.verify.decision import Prepared, Weighed
+from weighup.verify.ease import Ease
+from weighup.verify.evidence import numbers, take_stances
+from weighup.verify.extraction import extract
+from weighup.verify.gathering import Found, Gatherer, Wanted
+from weighup.verify.stance import StanceModel
+from weighup.verify.tone import tone
+from weighup.verify.types import Claim, Stanced
+from weighup.verify.writing import Written, write
+
+_UNSET: Any = object()
+
+
+class Verifier:
+    """Checks claims. Opens models and stores when first needed; safe to use from several threads.
+
+    `offline`: nothing leaves this machine (no online sources, no remote language model). `search=False`: only a
+    claim's own evidence. `brief`: no text is generated. Models, store and sources may be given instead of what the
+    settings name; None means none.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        offline: bool = False,
+        search: bool = True,
+        brief: bool | None = None,
+        language_model: LanguageModel | None = _UNSET,
+        encoder: Encoder | None = None,
+        stores: Sequence[EvidenceStore] | None = None,
+        sources: Sequence[Source] | None = None,
+    ) -> None:
+        self.settings = settings or load_settings()
+        self.offline = offline
+        self.search = search
+        self.brief = self.settings.verify.brief if brief is None else brief
+        limits = self.settings.verify
+        self.run_meter = Meter(Budget(limits.run_tokens, limits.run_seconds, limits.run_usd))
+        self._given_model = language_model
+        self._given_encoder = encoder
+        self._given_stores = stores
+        self._given_sources = sources
+        self._lock = threading.RLock()
+        self._opened: list[Any] = []
+
+    def check(self, items: Sequence[str | Claim], *, budget: Budget | None = None) -> list[Verdict]:
+        """Verdicts in the order of `items` (texts or Claims). `budget` is per claim; None takes the settings'.
+
+        Raises InvalidInput for an empty text or a date in the future, ModelMissing if a model is not on this machine.
+        """
+        claims = [Claim(text=item) if isinstance(item, str) else item for item in items]
+        return list(self.check_stream(claims, budget=budget))
+
+    def check_stream(
+        self, claims: Iterable[Claim], *, batch_size: int = 64, budget: Budget | None = None
+    ) -> Iterator[Verdict]:
+        """As `check`, lazily: reads `batch_size` claims, yields their verdicts, reads on."""
+        rest = iter(claims)
+        while batch := list(itertools.islice(rest, batch_size)):
+            yield from self._batch(batch, budget)
+
+    def close(self) -> None:
+        """Close the stores and clients this verifier opened (not those it was given)."""
+        with self._lock:
+            for opened in reversed(self._opened):
+                opened.close()
+            self._opened.clear()
+            for name in ("_stores", "_sources", "_gatherer"):
+                self.__dict__.pop(name, None)
+
+    def __enter__(self) -> Verifier:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    # --- the way of a batch ---------------------------------------------------------------------------------------
+
+    def _batch(self, claims: Sequence[Claim], budget: Budget | None) -> list[Verdict]:
+        started = time.monotonic()
+        prepared = [self._prepare(claim) for claim in claims]
+        todo = [p for p in prepared if p.checkability.checkable]
+        weighed = self._weigh(todo, budget or self._budget()) if todo else []
+        seconds = (time.monotonic() - started) / len(claims)
+        done = iter(weighed)
+        versions = self._versions()
+        return [
+            decision.conclude(next(done), self._ease, seconds, versions)
+            if p.checkability.checkable
+            else decision.refuse(p, seconds, versions)
+            for p in prepared
+        ]
+
+    def _prepare(self, claim: Claim) -> Prepared:
+        text = clean(claim.text)
+        if not text:
+            raise InvalidInput(f"claim{f' {claim.id}' if claim.id else ''}: the text is empty")
+        bound = parse_bound(claim.date) if claim.date is not None else now()
+        if bound > now():
+            raise InvalidInput(f"claim{f' {claim.id}' if claim.id else ''}: dated {iso(bound)}, which is in the future")
+        found = extract(text)
+        # By what is written: a wrong `lang` must not send a text to a model that cannot read it.
+        lang = language(found.claim)
+        warnings = [*claim.warnings, *found.warnings]
+        if lang == "mixed":
+            warnings.append("the text mixes languages; it was read as English")
+            lang = "en"
+        elif lang == "other":
+            warnings.append("the language is not supported (English and Chinese are); only tone and form were weighed")
+        return Prepared(claim, found.claim, found.others, found.checkability, lang, bound, warnings)
+
+    def _weigh(self, todo: Sequence[Prepared], budget: Budget) -> list[Weighed]:
+        model = None if self.brief else self._language_model
+        if model is not None:
+            threading.Thread(target=_warm, args=(model,), daemon=True).start()
+        found = self._find(todo, budget)
+        stanced = self._stances(todo, found)
+        texts = [p.text for p in todo]
+        chinese = [p.lang == "zh" for p in todo]
+        vectors = self._encoder.encode(texts)
+        tones = tone(texts)
+        content = ContentModel.load()
+        priors = content.prior(texts, vectors, tones, chinese)
+        leanings = content.tone(tones, chinese)
+        meters = [Meter(budget, parent=self.run_meter) for _ in todo]
+        written = self._write(model, todo, stanced, meters)
+        return [
+            Weighed(
+                prepared=p,
+                found=f,
+                stanced=s,
+                evidence_row=numbers(p.text, s),
+                prior=float(priors[i]),
+                leaning=float(leanings[i]),
+                tones=tones[i],
+                written=written[i],
+                writer=getattr(model, "name", None),
+                usage=meters[i].usage,
+            )
+            for i, (p, f, s) in enumerate(zip(todo, found, stanced, strict=True))
+        ]
+
+    def _find(self, todo: Sequence[Prepared], budget: Budget) -> list[Found]:
+        wanted = [Wanted(p.text, p.lang, p.before, p.claim.evidence or (), budget.seconds) for p in todo]
+        return self._gatherer.gather(wanted)
+
+    def _stances(self, todo: Sequence[Prepared], found: Sequence[Found]) -> list[list[Stanced]]:
+        readable = [f.passages if p.lang == "en" else [] for p, f in zip(todo, found, strict=True)]
+        judged = take_stances(self._stance_model, [p.text for p in todo], readable)
+        for p, f, own in zip(todo, found, judged, strict=True):
+            if p.lang != "en" and f.passages:
+                p.warnings.append("the stance model reads English only: the passages are listed, and were not weighed")
+                own += [Stanced(e, 0.0, 0.0, 1.0) for e in f.passages]
+        return judged
+
+    def _write(
+        self,
+        model: LanguageModel | None,
+        todo: Sequence[Prepared],
+        stanced: Sequence[Sequence[Stanced]],
+        meters: Sequence[Meter],
+    ) -> list[Written | None]:
+        if model is None:
+            return [None] * len(todo)
+        embedded = self.settings.models.language == "embedded"
+
+        def one(index: int) -> Written | None:
+            p = todo[index]
+            if p.lang != "en" and (embedded or p.lang != "zh"):
+                p.warnings.append(f"{model.name} does not know this language; nothing was written")
+                return None
+            passages = [s.evidence for s in stanced[index]]
+            return write(model, p.text, p.lang, passages, meters[index], self.settings.verify.prompts)
+
+        if len(todo) == 1:
+            return [one(0)]
+        with ThreadPoolExecutor(self.settings.models.concurrency, thread_name_prefix="write") as pool:
+            return list(pool.map(one, range(len(todo))))
+
+    # --- parts, opened when first needed ---------------------------------------------------------------------------
+
+    def _budget(self) -> Budget:
+        limits = self.settings.verify
+        return Budget(limits.budget_tokens, limits.budget_seconds, limits.budget_usd)
+
+    @functools.cached_property
+    def _encoder(self) -> Encoder:
+        from weighup.models import encoder
+
+        return self._given_encoder if self._given_encoder is not None else encoder(self.settings)
+
+    @functools.cached_property
+    def _stance_model(self) -> StanceModel:
+        return StanceModel.load(threads=self.settings.models.threads or None)
+
+    @functools.cached_property
+    def _ease(self) -> Ease:
+        return Ease.load()
+
+    @functools.cached_property
+    def _language_model(self) -> LanguageModel | None:
+        if self._given_model is not _UNSET:
+            given: LanguageModel | None = self._given_model
+            return given
+        from weighup.models import language_model
+
+        name = self.settings.models.language
+        if self.offline and name.startswith(("openai:", "anthropic:")) and not self.settings.models.is_local:
+            raise InvalidInput(
+                f"--offline, but the language model is {name}; use --brief, or models.language = 'embedded'"
+            )
+        return language_model(self.settings)
+
+    @functools.cached_property
+    def _stores(self) -> list[EvidenceStore]:
+        if not self.search:
+            return []
+        if self._given_stores is not None:
+            return list(self._given_stores)
+        from weighup.retrieve.pack import open_starter_pack
+
+        found: list[EvidenceStore] = []
+        path = self.settings.retrieve.store
+        if path is not None:
+            found.append(EvidenceStore.open(path, encoder=self._encoder))
+        if self.settings.retrieve.starter_pack:
+            found.append(open_starter_pack(encoder=self._encoder))
+        self._opened += found
+        return found
+
+    @functools.cached_property
+    def _sources(self) -> list[Source]:
+        if not self.search or self.offline:
+            return []
+        if self._given_sources is not None:
+            return list(self._given_sources)
+        from weighup.retrieve.sources import open_sources
+        from weighup.retrieve.web import WebClient
+
+        client = WebClient(self.settings.retrieve)
+        self._opened.append(client)
+        return list(open_sources(self.settings.retrieve, client))
+
+    @functools.cached_property
+    def _gatherer(self) -> Gatherer:
+        encoder = self._encoder if self._stores else None
+        return Gatherer(self._stores, self._sources, encoder, self.settings.verify.passages)
+
+    def _versions(self) -> dict[str, str]:
+        parts = {"ease": self._ease.version, "stance": self._stance_model.version}
+        parts["encoder"] = f"{self._encoder.name}@{self._encoder.version}"
+        if not self.brief and self._language_model is not None:
+            parts["language_model"] = f"{self._language_model.name}@{self._language_model.version}"
+        return parts
+
+
+def _warm(model: LanguageModel) -> None:
+    """Let an engine that loads lazily load while evidence is gathered."""
+    warm = getattr(model, "warm", None)
+    if warm is not None:
+        warm()
