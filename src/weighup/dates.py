@@ -70,7 +70,7 @@ def _parse(value: str | date | datetime, where: str, *, end_of_day: bool) -> dat
             first = date(int(text[:4]), int(text[5:]), 1)
             last = (first.replace(day=28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)
             return _day(last if end_of_day else first, end_of_day)
-        if len(text) == 10:
+        if len(text) <= 10:  # also 20240531 and 2024-W22-5: every moment is written longer
             return _day(date.fromisoformat(text), end_of_day)
         parsed = datetime.fromisoformat(text)
     except ValueError:
