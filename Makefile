@@ -16,7 +16,11 @@ help:  ## say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/'
 
 run: models  ## check the bundled claims, offline; ends with a table and an HTML report
-	@$(BIN)/weighup check --input examples/claims.jsonl --offline --report out/report.html
+	@mkdir -p out
+	$(BIN)/weighup check --input examples/claims.jsonl --output out/verdicts.jsonl --overwrite --offline \
+	  --format html --out out/report.html
+	$(BIN)/python examples/table.py out/verdicts.jsonl
+	echo "report: $$PWD/out/report.html"
 
 test: models $(VENV)/.dev  ## run the tests
 	@$(BIN)/python -m pytest -n 2 -q

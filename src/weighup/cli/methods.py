@@ -31,7 +31,7 @@ def methods(room: Room = None, as_json: Json = False) -> None:
     table(
         columns,
         [(m.room, m.name, m.paper, m.arxiv, m.module, m.command, m.claim_check, m.status) for m in chosen],
-        title=f"{len(chosen)} methods",
+        title=f"methods: {len(chosen)}",
     )
 
 
@@ -126,7 +126,7 @@ def _print_results(found: list[Any], pending: list[Method]) -> None:
     ]
     rows += [(f"{m.room}/{m.name}", "not run yet (--run)", None, None, None, None, None, None) for m in pending]
     columns = ("method", "claim", "metric", "value", "baseline", "baseline value", "gain (95 %)", "holds")
-    table(columns, rows, title=f"{len(found)} claims checked")
+    table(columns, rows, title=f"claims checked: {len(found)}")
 
 
 def _print_json(rows: list[dict[str, Any]]) -> None:
