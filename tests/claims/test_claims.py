@@ -115,7 +115,7 @@ def test_what_is_written_is_read_back_and_shown(tmp_path: Path) -> None:
     shown = as_markdown([kept])
     assert "| `verify/toy` | beats it | macro-F1 | 0.710 | content only | 0.603 |" in shown
     assert "**true**" in shown
-    assert "not" in as_markdown([]).lower()
+    assert "No claim check" in as_markdown([])
 
 
 def test_a_file_that_is_no_result_is_named(tmp_path: Path) -> None:
