@@ -13,12 +13,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import zip_longest
+from typing import TYPE_CHECKING
 
 from weighup.dates import is_before
 from weighup.errors import WeighupError
+from weighup.retrieve.sources.queries import is_address
 from weighup.retrieve.sources.queries import plan_queries as plan_queries
 from weighup.retrieve.types import Document, Source
-from weighup.texts import shorten, words
+from weighup.texts import shorten
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 logger = logging.getLogger(__name__)
 
@@ -28,10 +34,6 @@ _TRACKERS = frozenset(
     "fbclid gclid dclid gbraid wbraid msclkid yclid igshid twclid ttclid _ga ref ref_src cmpid smid ocid icid ito "
     "ftag partner spm share_source".split()
 )
-# Two texts sharing this share of their five-word shingles are one article, syndicated.
-_SAME = 0.8
-_SHINGLE = 5
-_COMPARED_WORDS = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +55,10 @@ def gather(
 ) -> Gathered:
     """At most `limit` documents published strictly before `before`, the sources' best first, taken in turn.
 
-    Each source answers all queries in a thread of its own, `limit` documents a query. At the deadline what has arrived
-    counts and sources still at work are named unavailable. Never raises for what a source does.
+    Each source answers all queries in a thread of its own, `limit` documents a query; queries that are web addresses go
+    to the sources that say `takes_addresses = True`, and only to them. Documents' ids begin with their source's name.
+    At the deadline what has arrived counts, and sources still at work are named unavailable. Never raises for what a
+    source does.
     """
     asked = list(dict.fromkeys(query.strip() for query in queries if query.strip()))
     jobs = [_Job(source, asked, before, limit) for source in sources]
@@ -69,10 +73,11 @@ def gather(
         answers, reason = job.outcome(deadline_seconds)
         if reason:
             unavailable[job.label] = reason
-        found += [_admitted(answer, before, job.label) for answer in answers]
+        found += answers
+    sent = {query for job in jobs for query in job.queries}
     merged = [document for rank in zip_longest(*found) for document in rank if document is not None]
     kept = _distinct(merged)[: max(limit, 0)]
-    return Gathered([_with_credibility(document) for document in kept], unavailable, asked)
+    return Gathered([_with_credibility(document) for document in kept], unavailable, [q for q in asked if q in sent])
 
 
 def canonical_url(url: str) -> str:
@@ -100,7 +105,9 @@ class _Job(threading.Thread):
         self.label = str(getattr(source, "name", "") or type(source).__name__)
         super().__init__(name=f"source-{self.label}", daemon=True)
         self._source = source
-        self._queries = queries
+        # Addresses mean something only to sources that read pages by address; others would search for their letters.
+        takes_addresses = getattr(source, "takes_addresses", False)
+        self.queries = [query for query in queries if takes_addresses == is_address(query)]
         self._before = before
         self._limit = limit
         self._lock = threading.Lock()
@@ -109,9 +116,11 @@ class _Job(threading.Thread):
 
     def run(self) -> None:
         failures = 0
-        for query in self._queries:
+        for query in self.queries:
             try:
-                answer = list(self._source.search(query, before=self._before, limit=self._limit))
+                answer = _admitted(
+                    self._source.search(query, before=self._before, limit=self._limit), self._before, self.label
+                )
                 reason = None
             except WeighupError as error:
                 answer, reason = [], str(error)
@@ -146,39 +155,32 @@ def _admitted(answer: Iterable[Document], before: datetime | None, name: str) ->
                 shorten(document.url or document.title or document.text, 100),
             )
         elif document.text.strip():
-            kept.append(document)
+            # The identity says through whom a document came: `gdelt:https://…`.
+            known = document.id or document.url or document.title or ""
+            kept.append(document if known.startswith(f"{name}:") else replace(document, id=f"{name}:{known}"))
     return kept
 
 
 def _distinct(documents: Iterable[Document]) -> list[Document]:
-    """Each page and each text once, the first kept."""
-    addresses: set[str] = set()
-    shingles: list[frozenset[int]] = []
+    """Each page and each text once, the first kept: news agencies' articles come back from many hosts."""
+    from weighup.retrieve.dedupe import THRESHOLD, content_hash, jaccard, shingles
+
+    seen: set[str | bytes] = set()
+    texts: list[NDArray[np.uint64]] = []
     kept: list[Document] = []
     for document in documents:
-        address = canonical_url(document.url) if document.url else ""
-        if address and address in addresses:
+        keys: set[str | bytes] = {content_hash(document.text)}
+        if document.url:
+            keys.add(canonical_url(document.url))
+        if keys & seen:
             continue
-        mine = _shingles(document.text)
-        if any(_alike(mine, other) for other in shingles):
+        mine = shingles(document.text)
+        if any(jaccard(mine, other) >= THRESHOLD for other in texts):
             continue
-        if address:
-            addresses.add(address)
-        shingles.append(mine)
+        seen |= keys
+        texts.append(mine)
         kept.append(document)
     return kept
-
-
-def _shingles(text: str) -> frozenset[int]:
-    found = words(text[: _COMPARED_WORDS * 8])[:_COMPARED_WORDS]
-    return frozenset(hash(tuple(found[at : at + _SHINGLE])) for at in range(max(1, len(found) - _SHINGLE + 1)))
-
-
-def _alike(one: frozenset[int], other: frozenset[int]) -> bool:
-    if min(len(one), len(other)) < _SAME * max(len(one), len(other)):
-        return False
-    shared = len(one & other)
-    return shared >= _SAME * (len(one) + len(other) - shared)
 
 
 def _with_credibility(document: Document) -> Document:

@@ -14,6 +14,8 @@ from weighup.texts import clean, language, sentences
 
 _MOST_WORDS = 12
 _MOST_IN_FOCUS = 5
+_MOST_ADDRESSES = 2
+_ADDRESS = re.compile(r"https?://[^\s<>\"'，。、；）)]+", re.IGNORECASE)
 _STOP = frozenset(
     """a about above after again all also although am an and any are aren't as at be because been before being below
     between both but by can can't cannot could couldn't did didn't do does doesn't doing don't down during each either
@@ -41,15 +43,25 @@ _QUOTED = re.compile(r"[《“「『‘\"]([^《》“”「」『』‘’\"]{2
 
 
 def plan_queries(claim_text: str, lang: str | None = None) -> list[str]:
-    """One to three queries for a claim, most specific first; empty only for a text without telling words.
+    """One to three queries for a claim, most specific first, then the web addresses it names, two at most.
 
-    `lang` is `en` or `zh`; None: by script.
+    Empty only for a text without telling words. `lang` is `en` or `zh`; None: by script.
     """
-    text = clean(re.sub(r"https?://\S+", " ", claim_text))[:2000]
+    text = clean(_ADDRESS.sub(" ", claim_text[:20_000]))[:2000]
     lang = lang or language(text)
     planned = _chinese(text) if lang in ("zh", "mixed") else _english(text)
     distinct = dict.fromkeys(query for query in planned if query)
-    return list(distinct)[:3]
+    return list(distinct)[:3] + addresses_in(claim_text[:20_000])[:_MOST_ADDRESSES]
+
+
+def addresses_in(text: str) -> list[str]:
+    """The http(s) addresses in a text, each once, without the punctuation that ends a sentence."""
+    return list(dict.fromkeys(match[0].rstrip(".,;:!?") for match in _ADDRESS.finditer(text)))
+
+
+def is_address(query: str) -> bool:
+    """Whether a query is a web address and nothing else."""
+    return _ADDRESS.fullmatch(query) is not None
 
 
 def content_words(text: str) -> list[str]:
@@ -88,7 +100,9 @@ def _names(text: str) -> list[str]:
         marked[0] = False
     names = [word for word, is_name in zip(tokens, marked, strict=True) if is_name]
     # A headline In Title Case or IN CAPITALS marks nothing.
-    return names if len(names) < max(2, 0.8 * len(tokens)) else []
+    written = re.findall(r"[^\W\d_]+", text)
+    headline = sum(word[0].isupper() for word in written) >= 0.8 * len(written)
+    return [] if headline and len(written) > 1 else names
 
 
 def _focus(text: str, tokens: list[str]) -> list[str]:

@@ -16,6 +16,7 @@ from weighup.dates import is_before, now, published_or_none
 from weighup.errors import PageRefused, SourceUnavailable
 from weighup.retrieve.sources.dating import last_moment, only_before
 from weighup.retrieve.sources.hits import domain
+from weighup.retrieve.sources.queries import addresses_in
 from weighup.retrieve.sources.replies import fetch, fetch_json, plain
 from weighup.retrieve.types import Document
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from weighup.retrieve.web import WebClient
     from weighup.settings import RetrieveSettings
 
-_ADDRESS = re.compile(r"https?://[^\s<>\"'，。、；）)]+")
 _CAPTURE = re.compile(r"/web/(\d{14})(?:[a-z]{2}_)?/")
 _STAMP = "%Y%m%d%H%M%S"
 
@@ -32,6 +32,7 @@ class Wayback:
     """Answers queries that hold web addresses, each with the page's last capture before the bound; others with none."""
 
     name = "wayback"
+    takes_addresses = True
 
     def __init__(
         self,
@@ -46,8 +47,7 @@ class Wayback:
 
     def search(self, query: str, *, before: datetime | None = None, limit: int = 10) -> list[Document]:
         """The captures of the addresses in the query. Raises SourceUnavailable."""
-        addresses = list(dict.fromkeys(match[0].rstrip(".,;:!?") for match in _ADDRESS.finditer(query)))
-        found = [self.archived(address, before) for address in addresses[: max(limit, 0)]]
+        found = [self.archived(address, before) for address in addresses_in(query)[: max(limit, 0)]]
         return only_before((document for document in found if document is not None), before, limit)
 
     def archived(self, url: str, before: datetime | None) -> Document | None:
