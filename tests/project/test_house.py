@@ -125,3 +125,9 @@ def test_make_targets_that_are_spoken_of_exist() -> None:
 
 def test_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
+
+
+def test_every_benchmark_is_listed() -> None:
+    told = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    files = [path.name for path in (ROOT / "benchmarks").glob("*.py") if path.name != "run_all.py"]
+    assert not [file for file in files if not file.startswith("_") and f"({file})" not in told]
