@@ -14,7 +14,7 @@ claim = Claim(
     date=parse_bound("2024-05-08"),
     evidence=tuple(Evidence(text=text, origin="row", published=parse_published(day)) for text, day in EVIDENCE),
 )
-(verdict,) = Verifier().check([claim])
+(verdict,) = Verifier(offline=True, search=False).check([claim])
 
 print(f"{verdict.verdict} (P(fake) {verdict.probability_fake:.2f}); {verdict.why}")
 print("used:", [passage.date for passage in verdict.evidence])

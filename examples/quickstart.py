@@ -2,7 +2,7 @@
 
 from weighup import Verifier
 
-v = Verifier()
+v = Verifier(offline=True)  # without it, online sources are asked too
 (verdict,) = v.check(["Dover Beach is a novel by Jane Austen."])
 
 low, high = verdict.interval

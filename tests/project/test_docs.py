@@ -91,11 +91,12 @@ LEFT_OUT = [block for page in PAGES for block in blocks(page) if block.left_out 
 
 
 def environment(home: Path) -> dict[str, str]:
-    """The installed command first on the path, no settings of the user's, and no way out to the network."""
+    """The installed command first on the path, no settings of the user's, no online source, no way out."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("WEIGHUP_")}
     for name in ("WEIGHUP_CACHE_DIR", "WEIGHUP_DATA"):
         if name in os.environ:
             kept[name] = os.environ[name]
+    kept["WEIGHUP_RETRIEVE__SOURCES"] = "[]"
     nowhere = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     return {**kept, **nowhere, "PATH": path, "XDG_CONFIG_HOME": str(home), "NO_COLOR": "1", "PYTHONIOENCODING": "utf-8"}

@@ -16,9 +16,8 @@ EXAMPLES = ROOT / "examples"
 
 def run(command: list[str], folder: Path) -> str:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    done = subprocess.run(
-        command, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True, timeout=150
-    )
+    env = {**os.environ, "PATH": path, "WEIGHUP_RETRIEVE__SOURCES": "[]"}
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=150)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
