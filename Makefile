@@ -38,7 +38,7 @@ bench: models $(VENV)/.dev  ## run every benchmark
 	@$(BIN)/python benchmarks/run_all.py
 
 docs: $(VENV)/.docs  ## build the documentation into site/
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir site
 	echo "documentation: site/index.html"
 
 clean:  ## remove what these targets made; pulled models stay in the user's cache
