@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,3 +43,14 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def news_rows(tests_data: Path) -> Callable[[str, str], list[dict[str, Any]]]:
+    """Rows of a set's split: `news_rows("liar", "valid")`."""
+
+    def read(name: str, split: str) -> list[dict[str, Any]]:
+        with gzip.open(tests_data / "news" / name / f"{split}.jsonl.gz", "rt", encoding="utf-8") as file:
+            return [json.loads(line) for line in file]
+
+    return read

@@ -1,7 +1,8 @@
 """What the wording and subject of a claim alone suggest: content models trained on labelled claims.
 
-English: a linear head on the claim's MiniLM sentence embedding and tone. Chinese, which that encoder does not know:
-a linear model on hashed character 1- to 3-grams. Neither has seen evidence; both are priors, and say so.
+English: the mean of two log-odds, a linear head on the claim's MiniLM sentence embedding and tone, and a linear model
+on hashed words and word pairs. Chinese, which that encoder does not know: a linear model on hashed character 1- to
+3-grams. None has seen evidence; all are priors, and say so. Hashing trick: Weinberger et al. 2009 (arXiv 0902.2206).
 """
 
 from __future__ import annotations
@@ -15,19 +16,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from weighup.texts import words
 from weighup.verify.heads import Head
+from weighup.verify.knowledge import logit
 
 Array = NDArray[np.float32]
-BUCKETS = 1 << 15
+BUCKETS = 1 << 16
 _WEIGHTS = Path(__file__).parent.parent / "_weights"
 
 
 class ContentModel:
     """P(fake) from content (`prior`) and from tone alone (`tone`), English and Chinese."""
 
-    def __init__(self, prior: Head, tone: Head, tone_zh: Head, grams: Array, grams_bias: float) -> None:
+    def __init__(self, prior: Head, tone: Head, tone_zh: Head, grams: dict[bool, tuple[Array, float]]) -> None:
         self._prior, self._tone, self._tone_zh = prior, tone, tone_zh
-        self._grams, self._grams_bias = grams, grams_bias
+        self._grams = grams  # by "is Chinese": weights [BUCKETS] and bias
 
     @classmethod
     @functools.cache
@@ -38,33 +41,36 @@ class ContentModel:
                 Head.from_arrays(arrays, "prior"),
                 Head.from_arrays(arrays, "tone"),
                 Head.from_arrays(arrays, "tone_zh"),
-                np.asarray(arrays["grams"], np.float32),
-                float(arrays["grams_bias"]),
+                {
+                    chinese: (np.asarray(arrays[name], np.float32), float(arrays[f"{name}_bias"]))
+                    for chinese, name in ((False, "grams_en"), (True, "grams_zh"))
+                },
             )
 
     def prior(self, texts: Sequence[str], vectors: Array, tones: Array, chinese: Sequence[bool]) -> Array:
         """P(fake), [n]. `vectors` [n, 384] are the texts' embeddings, `tones` [n, t] their `tone` rows."""
-        p = self._prior(np.concatenate([vectors, tones], axis=1))[:, 1]
-        for index, is_chinese in enumerate(chinese):
-            if is_chinese:
-                z = float(self._grams[gram_buckets(texts[index])].sum()) / gram_norm(texts[index]) + self._grams_bias
-                p[index] = 1 / (1 + np.exp(-z))
-        return p
+        z = logit(self._prior(np.concatenate([vectors, tones], axis=1))[:, 1])
+        for index, (text, is_chinese) in enumerate(zip(texts, chinese, strict=True)):
+            weights, bias = self._grams[is_chinese]
+            buckets = gram_buckets(text, is_chinese)
+            by_grams = float(weights[buckets].sum()) / gram_norm(buckets) + bias
+            z[index] = by_grams if is_chinese else (z[index] + by_grams) / 2
+        return np.asarray(1 / (1 + np.exp(-z)), np.float32)
 
     def tone(self, tones: Array, chinese: Sequence[bool]) -> Array:
         """P(fake) by tone alone, [n]."""
-        return np.where(np.asarray(chinese, bool), self._tone_zh(tones)[:, 1], self._tone(tones)[:, 1]).astype(
-            np.float32
-        )
+        by_tone = np.where(np.asarray(chinese, bool), self._tone_zh(tones)[:, 1], self._tone(tones)[:, 1])
+        return np.asarray(by_tone, np.float32)
 
 
-def gram_buckets(text: str) -> NDArray[np.int64]:
-    """Distinct hash buckets of the text's character 1- to 3-grams (hashing trick, Weinberger et al. 2009)."""
-    text = "".join(text[:2000].split())
-    grams = {text[i : i + n] for n in (1, 2, 3) for i in range(len(text) - n + 1)}
+def gram_buckets(text: str, chinese: bool) -> NDArray[np.int64]:
+    """Distinct hash buckets: character 1- to 3-grams of Chinese text, words and word pairs of other text."""
+    parts: Sequence[str] = "".join(text[:2000].split()) if chinese else words(text[:2000])
+    longest = 3 if chinese else 2
+    grams = {"\x1f".join(parts[i : i + n]) for n in range(1, longest + 1) for i in range(len(parts) - n + 1)}
     return np.unique(np.fromiter((zlib.crc32(g.encode()) % BUCKETS for g in grams), np.int64, len(grams)))
 
 
-def gram_norm(text: str) -> float:
+def gram_norm(buckets: NDArray[np.int64]) -> float:
     """Length of the binary gram vector, at least 1."""
-    return math.sqrt(max(len(gram_buckets(text)), 1))
+    return math.sqrt(max(len(buckets), 1))
