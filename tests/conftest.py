@@ -10,6 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# The same examples every time, and no limit on how long one may take on a busy machine.
+settings.register_profile("weighup", derandomize=True, deadline=None)
+settings.load_profile("weighup")
 
 ROOT = Path(__file__).resolve().parent.parent
 
