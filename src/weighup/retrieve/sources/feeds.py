@@ -75,10 +75,11 @@ class Feeds:
         if not parsed.entries and not parsed.get("version"):
             return SourceUnavailable(f"{url} is not an RSS or Atom feed")
         publisher = plain(parsed.feed.get("title")) or domain(url)
-        return [found for entry in parsed.entries if (found := _document(entry, publisher)) is not None]
+        return [found for entry in parsed.entries if (found := document_from(entry, publisher)) is not None]
 
 
-def _document(entry: Any, publisher: str) -> Document | None:
+def document_from(entry: Any, publisher: str) -> Document | None:
+    """An entry as feedparser gives it, from the feed named `publisher`; None if it has no text."""
     title, link = plain(entry.get("title")), web_address(entry.get("link"))
     bodies = [plain(part.get("value")) for part in entry.get("content", []) if isinstance(part, dict)]
     body = max([plain(entry.get("summary")), *bodies], key=len)
