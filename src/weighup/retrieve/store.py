@@ -390,3 +390,12 @@ def _row(document: Document) -> dict[str, object]:
         "credibility": document.credibility,
     }
     return {name: value for name, value in named.items() if value not in (None, "")}
+
+
+def default_path() -> Path:
+    """Where the user's own store is: setting `retrieve.store`, else evidence.sqlite in the user's data folder."""
+    import platformdirs
+
+    from weighup.settings import load_settings
+
+    return load_settings().retrieve.store or Path(platformdirs.user_data_dir("weighup")) / "evidence.sqlite"
