@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from weighup.errors import WeighupError
+from weighup.errors import BudgetExceeded, WeighupError
 from weighup.models.metering import Meter
 from weighup.models.types import LanguageModel, Prompt, Question
 from weighup.retrieve.hostile import defuse
@@ -41,6 +41,9 @@ def write(
     judge = prompt("judge", lang, folder)
     question = Question(judge.fill(claim=claim, passages=""), judge.answers, judge.system)
     choice = model.choose([question], meter=meter)[0]
+    if isinstance(choice.error, BudgetExceeded):  # not the model's fault: go on as a brief check would
+        done.warnings.append(f"nothing was written: {choice.error}")
+        return done
     if choice.error is not None:
         done.failed = choice.error
         return done
