@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from weighup.dates import is_before
 from weighup.errors import SourceUnavailable
+from weighup.retrieve.pacing import Pacer
 from weighup.retrieve.sources.dating import last_moment, moment
 from weighup.retrieve.sources.hits import Hit, documents
 from weighup.retrieve.sources.replies import fetch, plain, read_object, rows, web_address
@@ -34,7 +35,10 @@ _SHORTEST = 3
 
 
 class Gdelt:
-    """Articles of the `window` before the bound (GDELT's own default is three months), best match first."""
+    """Articles of the `window` before the bound (GDELT's own default is three months), best match first.
+
+    GDELT refuses those who ask more than once in five seconds, hence `per_second`, for all threads together.
+    """
 
     name = "gdelt"
 
@@ -45,11 +49,13 @@ class Gdelt:
         base_url: str = "https://api.gdeltproject.org",
         window: timedelta = timedelta(days=90),
         pages: int = 3,
+        per_second: float = 0.2,
     ) -> None:
         self.client = client
         self.base_url = base_url.rstrip("/")
         self.window = window
         self.pages = pages
+        self._pacer = Pacer(per_second)
 
     def search(self, query: str, *, before: datetime | None = None, limit: int = 10) -> list[Document]:
         """Articles seen before the bound; the first `pages` are read. Raises SourceUnavailable."""
@@ -67,7 +73,8 @@ class Gdelt:
             last = last_moment(before)
             params["startdatetime"] = (last - self.window).strftime("%Y%m%d%H%M%S")
             params["enddatetime"] = last.strftime("%Y%m%d%H%M%S")
-        reply = fetch(self.name, self.client, f"{self.base_url}/api/v2/doc/doc", params=params)
+        with self._pacer.turn(self.name):
+            reply = fetch(self.name, self.client, f"{self.base_url}/api/v2/doc/doc", params=params)
         hits = [hit for row in rows(self._read(reply.text), "articles") if (hit := _hit(row)) is not None]
         seen = [hit for hit in hits if is_before(hit.published, before)]
         return documents(seen, self.client, before=before, limit=limit, pages=self.pages)

@@ -2,7 +2,7 @@
 
 API: https://docs.searxng.org/dev/search_api.html (`/search?format=json`; the instance must list `json` under
 `search.formats`, else it answers 403). `time_range` looks back from today, so it cannot bound a past claim and is left
-out; `publishedDate` decides. The instance is the user's own choice of host and may stand on their own machine.
+out; `publishedDate` decides. An instance on the user's own machine needs `retrieve.allow_loopback = true` besides.
 """
 
 from __future__ import annotations
