@@ -101,7 +101,8 @@ def document_from(entry: Any, publisher: str) -> Document | None:
 def _dated(entry: Any) -> datetime | None:
     """The later of `published` and `updated`, as the feed writes them: feedparser's own reading turns a bare day into
     its first second. An entry with a date that cannot be read is undated, whatever the other says."""
-    written = [plain(entry[name]) for name in ("published", "updated") if name in entry]
+    raw = dict(entry)  # feedparser's own look-up lets either date stand in for the other
+    written = [plain(raw[name]) for name in ("published", "updated") if name in raw]
     read = [moment(text) for text in written if text]
     known = [found for found in read if found is not None]
     return max(known) if known and len(known) == len(read) else None

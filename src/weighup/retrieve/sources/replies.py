@@ -16,7 +16,8 @@ from weighup.errors import SettingsError, SourceUnavailable
 from weighup.texts import clean
 
 if TYPE_CHECKING:
-    from weighup.retrieve.web import Fetched, WebClient
+    from weighup.retrieve.receive import Fetched
+    from weighup.retrieve.web import WebClient
 
 _ADVICE = {
     400: "it did not understand the request",
