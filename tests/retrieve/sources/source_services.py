@@ -57,13 +57,15 @@ Answer = Callable[["Service", Asked], Reply]
 
 class Service:
     """A loopback server that speaks one wire format. While `trouble` is set, it is what every request gets: a reply,
-    or so many seconds of silence before the right one. Articles' own pages are never in trouble."""
+    or so many seconds of silence before the right one. Articles' own pages are never in trouble, but take `page_delay`
+    seconds."""
 
     def __init__(self, answer: Answer, articles: list[Article]) -> None:
         self.answer = answer
         self.articles = articles
         self.asked: list[Asked] = []
         self.trouble: Reply | float | None = None
+        self.page_delay = 0.0
         self._closing = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
@@ -86,6 +88,7 @@ class Service:
             return Reply(b"User-agent: *\nAllow: /\n", kind="text/plain")
         self.asked.append(asked)
         if asked.path.startswith("/page/"):
+            self._closing.wait(self.page_delay)
             return self._page(asked)
         if isinstance(self.trouble, Reply):
             return self.trouble

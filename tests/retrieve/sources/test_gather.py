@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -113,6 +115,22 @@ def test_at_the_deadline_what_has_arrived_counts(stuck: Callable[[str], Sequence
     found = gather(["first", "second"], [Given("half", answer)], before=BOUND, deadline_seconds=0.5)
     assert [d.text for d in found.documents] == ["earlier"]
     assert found.unavailable == {"half": "no answer within 0.5 s"}
+
+
+def test_what_hangs_does_not_keep_the_process_alive(open_on_loopback: Open) -> None:
+    _, service = open_on_loopback("gdelt", [article("slow", DAY)])
+    service.page_delay = 60.0
+    script = f"""
+from weighup.retrieve.gather import gather
+from weighup.retrieve.sources.gdelt import Gdelt
+from weighup.retrieve.web import WebClient
+from weighup.settings import RetrieveSettings
+client = WebClient(RetrieveSettings(allow_loopback=True, timeout=100))
+found = gather(["reservoir dam"], [Gdelt(client, base_url={service.url!r})], deadline_seconds=2)
+print(found.unavailable)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=40)
+    assert done.stdout == "{'gdelt': 'no answer within 2 s'}\n", done.stderr
 
 
 def test_one_refused_query_does_not_end_a_source_but_two_do() -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from weighup.retrieve.sources.dating import last_moment, moment
 from weighup.retrieve.sources.hits import Hit, documents, domain, enough
-from weighup.retrieve.sources.replies import fetch_json, key_from, plain, rows, web_address
+from weighup.retrieve.sources.replies import at, fetch_json, key_from, plain, rows, web_address
 from weighup.retrieve.types import Document
 from weighup.texts import language
 
@@ -82,14 +82,12 @@ def _hit(row: dict[str, Any]) -> Hit | None:
         return None
     extra = row.get("extra_snippets")
     snippets = [plain(row.get("description")), *(plain(part) for part in (extra if isinstance(extra, list) else []))]
-    profile = row.get("profile")
-    source = plain(profile.get("long_name")) if isinstance(profile, dict) else ""
     return Hit(
         url=url,
         title=title,
         snippet=" ".join(part for part in snippets if part),
         published=moment(row.get("page_age")) or moment(row.get("age")),
-        source=source or domain(url),
+        source=plain(at(row, "profile", "long_name")) or domain(url),
     )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from weighup.dates import is_before
 from weighup.retrieve.sources.dating import moment, only_before
 from weighup.retrieve.sources.hits import domain
-from weighup.retrieve.sources.replies import fetch_json, key_from, plain, rows, web_address
+from weighup.retrieve.sources.replies import at, fetch_json, key_from, plain, rows, web_address
 from weighup.retrieve.types import Document
 from weighup.texts import language
 
@@ -71,9 +71,7 @@ def _document(claim: dict[str, Any], review: dict[str, Any]) -> Document | None:
     url, rating = web_address(review.get("url")), plain(review.get("textualRating"))
     if url is None or not rating:
         return None
-    publisher = review.get("publisher") if isinstance(review.get("publisher"), dict) else {}
-    assert isinstance(publisher, dict)
-    source = plain(publisher.get("name")) or plain(publisher.get("site")) or domain(url)
+    source = plain(at(review, "publisher", "name")) or plain(at(review, "publisher", "site")) or domain(url)
     title, said = plain(review.get("title")), plain(claim.get("text"))
     by = plain(claim.get("claimant"))
     text = f"Rated ‘{rating}’ by {source}: {title or said}"

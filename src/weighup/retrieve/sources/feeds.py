@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from weighup.retrieve.sources.dating import moment, only_before
 from weighup.retrieve.sources.hits import domain
 from weighup.retrieve.sources.queries import content_words
 from weighup.retrieve.sources.replies import fetch, plain, web_address
+from weighup.retrieve.sources.threads import side_by_side
 from weighup.retrieve.types import Document
 
 if TYPE_CHECKING:
@@ -44,8 +44,7 @@ class Feeds:
         wanted = set(content_words(query))
         if not wanted or not self.urls:
             return []
-        with ThreadPoolExecutor(max_workers=min(len(self.urls), 8)) as pool:
-            read = list(pool.map(self._read, self.urls))
+        read = side_by_side(self._read, self.urls, at_once=8)
         failures = [outcome for outcome in read if isinstance(outcome, SourceUnavailable)]
         if len(failures) == len(read):
             raise SourceUnavailable(f"feeds: none of {len(read)} answered; the first said: {failures[0]}")

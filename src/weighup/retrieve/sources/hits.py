@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 from weighup.dates import is_before
 from weighup.errors import SourceUnavailable
 from weighup.retrieve.sources.dating import only_before
+from weighup.retrieve.sources.threads import side_by_side
 from weighup.retrieve.types import Document
 
 if TYPE_CHECKING:
@@ -46,14 +46,13 @@ def documents(
     Hits that the service itself dates at or after the bound are dropped unread; undated ones must be dated by their
     page, so under a bound those beyond the first `pages` are dropped.
     """
+    if limit <= 0:
+        return []
     wanted = [hit for hit in unique(hits) if hit.published is None or is_before(hit.published, before)]
     # Undated hits need their page to count at all, so a few more than `limit` are looked at.
     wanted = wanted[: limit + pages]
     read = wanted[:pages]
-    found: list[Document] = []
-    if read:
-        with ThreadPoolExecutor(max_workers=min(len(read), 4)) as pool:
-            found = list(pool.map(lambda hit: read_hit(hit, client), read))
+    found = side_by_side(lambda hit: read_hit(hit, client), read, at_once=4)
     found += [as_document(hit) for hit in wanted[pages:]]
     return only_before((document for document in found if document.text), before, limit)
 

@@ -72,10 +72,16 @@ def read_object(name: str, text: str) -> dict[str, Any]:
     return found
 
 
-def rows(found: Any, *path: str) -> list[dict[str, Any]]:
-    """The list of objects at `path` in a reply; what is missing or of another form counts as no rows."""
+def at(found: Any, *path: str) -> Any:
+    """What lies at `path` in a reply's objects; None if the reply has another form."""
     for step in path:
         found = found.get(step) if isinstance(found, dict) else None
+    return found
+
+
+def rows(found: Any, *path: str) -> list[dict[str, Any]]:
+    """The list of objects at `path` in a reply; what is missing or of another form counts as no rows."""
+    found = at(found, *path)
     return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
 
 

@@ -17,7 +17,7 @@ from weighup.errors import PageRefused, SourceUnavailable
 from weighup.retrieve.sources.dating import last_moment, only_before
 from weighup.retrieve.sources.hits import domain
 from weighup.retrieve.sources.queries import addresses_in
-from weighup.retrieve.sources.replies import fetch, fetch_json, plain
+from weighup.retrieve.sources.replies import at, fetch, fetch_json, plain
 from weighup.retrieve.types import Document
 
 if TYPE_CHECKING:
@@ -69,11 +69,9 @@ class Wayback:
             f"{self.base_url}/wayback/available",
             params={"url": url, "timestamp": wanted.strftime(_STAMP)},
         )
-        snapshots = reply.get("archived_snapshots")
-        closest = snapshots.get("closest") if isinstance(snapshots, dict) else None
-        if not isinstance(closest, dict) or str(closest.get("status", "200")) != "200":
+        if at(reply, "archived_snapshots", "closest", "status") not in (None, "200", 200):
             return None
-        return _usable(plain(closest.get("timestamp")), before)
+        return _usable(plain(at(reply, "archived_snapshots", "closest", "timestamp")), before)
 
     def _last(self, url: str, before: datetime | None) -> str | None:
         """The full index's last good capture up to the bound."""

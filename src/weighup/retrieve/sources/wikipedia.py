@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 from weighup.dates import published_or_none
 from weighup.errors import SourceUnavailable
 from weighup.retrieve.sources.dating import last_moment, only_before
-from weighup.retrieve.sources.replies import fetch_json, plain, rows
+from weighup.retrieve.sources.replies import at, fetch_json, plain, rows
 from weighup.retrieve.sources.wikitext import is_redirect, plain_text
 from weighup.retrieve.types import Document
 from weighup.texts import language
@@ -78,9 +78,9 @@ class Wikipedia:
         )
         for page in rows(found, "query", "pages"):
             for revision in rows(page, "revisions"):
-                slot = (revision.get("slots") or {}).get("main") or {}
-                content = slot.get("content")
-                if slot.get("contentmodel", "wikitext") != "wikitext" or not isinstance(content, str):
+                content = at(revision, "slots", "main", "content")
+                model = at(revision, "slots", "main", "contentmodel")
+                if model not in (None, "wikitext") or not isinstance(content, str):
                     continue  # deleted from the history, or not an article
                 text = "" if is_redirect(content) else plain_text(content, self.max_chars)
                 if not text:
@@ -101,9 +101,8 @@ class Wikipedia:
     def _ask(self, lang: str, **params: Any) -> dict[str, Any]:
         params = {"action": "query", "format": "json", "formatversion": 2, **params}
         found = fetch_json(self.name, self.client, f"{self._base(lang)}/w/api.php", params=params)
-        error = found.get("error")
-        if isinstance(error, dict):  # MediaWiki reports errors with status 200
-            raise SourceUnavailable(f"wikipedia refused the request: {plain(error.get('code'))[:60]}")
+        if "error" in found:  # MediaWiki reports errors with status 200
+            raise SourceUnavailable(f"wikipedia refused the request: {plain(at(found, 'error', 'code'))[:60]}")
         return found
 
     def _base(self, lang: str) -> str:
