@@ -72,7 +72,7 @@ def held_out(group: str) -> bool:
 
 
 def load(data: Path) -> tuple[list[Pair], list[Pair], list[Path]]:
-    """(train pairs, dev pairs, files read). Claims or passages-with-claim seen in dev or test are dropped from train."""
+    """(train pairs, dev pairs, files read). A claim seen in dev or test is dropped from train."""
     train: list[Pair] = []
     dev: list[Pair] = []
     files: list[Path] = []
@@ -126,7 +126,7 @@ OPPOSITES = [
         "supports/contradicts"
     ).split()
 ]
-OPPOSITE: dict[str, str] = {a: b for a, b in OPPOSITES} | {b: a for a, b in reversed(OPPOSITES)}
+OPPOSITE: dict[str, str] = dict(OPPOSITES) | {b: a for a, b in reversed(OPPOSITES)}
 AUX = re.compile(r"\b(is|are|was|were|can|could|may|might|will|would|should|has|have|had|does|do|did)\b(?! not)", re.I)
 NOT = re.compile(r"\b(not|never)\s+|n't\b", re.I)
 NUMBER = re.compile(r"(?<![\w.-])\d[\d,]*(?:\.\d+)?")
@@ -134,7 +134,9 @@ NAME = re.compile(r"(?<=[a-z,] )[A-Z][a-z]+(?: [A-Z][a-z]+)*")
 WORD = re.compile(r"\b[a-z]{4,}\b")
 
 
-def edits(claim: str, names: list[str], neighbours: dict[str, list[str]], rng: random.Random) -> Iterator[tuple[str, int]]:
+def edits(
+    claim: str, names: list[str], neighbours: dict[str, list[str]], rng: random.Random
+) -> Iterator[tuple[str, int]]:
     """Edited claims that a passage which supports `claim` no longer supports: (claim, label 1 or 3)."""
     if found := list(NUMBER.finditer(claim)):
         m = rng.choice(found)
@@ -187,7 +189,7 @@ def sentences_as_claims(train: list[Pair], neighbours: dict[str, list[str]], rng
     out = []
     for passage in sorted({p.passage for p in train if p.source in SETS and 60 < len(p.passage) < 300}):
         words = passage.split()
-        cut = " ".join(words[: rng.randint(max(6, len(words) // 2), len(words))]) if rng.random() < 0.5 else passage
+        cut = " ".join(words[: rng.randint((len(words) + 1) // 2, len(words))]) if rng.random() < 0.5 else passage
         if rng.random() < 0.3:
             out.append(Pair(cut, passage, 0, "own_sentence", passage[:80]))
         elif options := list(edits(cut, names, neighbours, rng)):
