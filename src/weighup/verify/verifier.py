@@ -11,10 +11,9 @@ import itertools
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any
-
 
 from weighup.dates import iso, now, parse_bound
 from weighup.errors import InvalidInput
@@ -35,7 +34,7 @@ from weighup.verify.gathering import Found, Gatherer, Wanted
 from weighup.verify.stance import StanceModel
 from weighup.verify.tone import tone
 from weighup.verify.types import Claim, Stanced
-from weighup.verify.writing import Written, write
+from weighup.verify.writing import Written, opine, summarise
 
 _UNSET: Any = object()
 
@@ -140,20 +139,19 @@ class Verifier:
         return Prepared(claim, found.claim, found.others, found.checkability, lang, bound, warnings)
 
     def _weigh(self, todo: Sequence[Prepared], budget: Budget) -> list[Weighed]:
-        model = None if self.brief else self._language_model
-        if model is not None:
-            threading.Thread(target=_warm, args=(model,), daemon=True).start()
-        found = self._find(todo, budget)
-        stanced = self._stances(todo, found)
-        texts = [p.text for p in todo]
-        chinese = [p.lang == "zh" for p in todo]
-        vectors = self._encoder.encode(texts)
-        tones = tone(texts)
-        content = ContentModel.load()
-        priors = content.prior(texts, vectors, tones, chinese)
-        leanings = content.tone(tones, chinese)
         meters = [Meter(budget, parent=self.run_meter) for _ in todo]
-        written = self._write(model, todo, stanced, meters)
+        with self._writers(len(todo)) as writers:
+            opinions = [writers.submit(self._opine, p, m) for p, m in zip(todo, meters, strict=True)]
+            found = self._find(todo, budget)
+            stanced = self._stances(todo, found)
+            texts = [p.text for p in todo]
+            chinese = [p.lang == "zh" for p in todo]
+            vectors = self._encoder.encode(texts)
+            tones = tone(texts)
+            content = ContentModel.load()
+            priors = content.prior(texts, vectors, tones, chinese)
+            leanings = content.tone(tones, chinese)
+            written = list(writers.map(self._summarise, todo, stanced, meters, opinions))
         return [
             Weighed(
                 prepared=p,
@@ -164,7 +162,7 @@ class Verifier:
                 leaning=float(leanings[i]),
                 tones=tones[i],
                 written=written[i],
-                writer=getattr(model, "name", None),
+                writer=self._writer.name if self._writer is not None else None,
                 usage=meters[i].usage,
             )
             for i, (p, f, s) in enumerate(zip(todo, found, stanced, strict=True))
@@ -183,29 +181,29 @@ class Verifier:
                 own += [Stanced(e, 0.0, 0.0, 1.0) for e in f.passages]
         return judged
 
-    def _write(
-        self,
-        model: LanguageModel | None,
-        todo: Sequence[Prepared],
-        stanced: Sequence[Sequence[Stanced]],
-        meters: Sequence[Meter],
-    ) -> list[Written | None]:
+    def _writers(self, n: int) -> ThreadPoolExecutor:
+        # Without a model nothing waits on it: one thread costs least.
+        most = self.settings.models.concurrency if self._writer is not None else 1
+        return ThreadPoolExecutor(min(n, most), thread_name_prefix="write")
+
+    def _opine(self, p: Prepared, meter: Meter) -> Written | None:
+        model = self._writer
         if model is None:
-            return [None] * len(todo)
+            return None
         embedded = self.settings.models.language == "embedded"
+        if p.lang != "en" and (embedded or p.lang != "zh"):
+            p.warnings.append(f"{model.name} does not know this language; nothing was written")
+            return None
+        return opine(model, p.text, p.lang, meter, self.settings.verify.prompts)
 
-        def one(index: int) -> Written | None:
-            p = todo[index]
-            if p.lang != "en" and (embedded or p.lang != "zh"):
-                p.warnings.append(f"{model.name} does not know this language; nothing was written")
-                return None
-            passages = [s.evidence for s in stanced[index]]
-            return write(model, p.text, p.lang, passages, meters[index], self.settings.verify.prompts)
-
-        if len(todo) == 1:
-            return [one(0)]
-        with ThreadPoolExecutor(self.settings.models.concurrency, thread_name_prefix="write") as pool:
-            return list(pool.map(one, range(len(todo))))
+    def _summarise(
+        self, p: Prepared, stanced: Sequence[Stanced], meter: Meter, opinion: Future[Written | None]
+    ) -> Written | None:
+        done, model = opinion.result(), self._writer
+        if done is not None and model is not None:
+            passages = [s.evidence for s in sorted(stanced, key=lambda s: s.neutral)]
+            summarise(model, done, p.text, p.lang, passages, meter, self.settings.verify.prompts)
+        return done
 
     # --- parts, opened when first needed ---------------------------------------------------------------------------
 
@@ -240,6 +238,10 @@ class Verifier:
                 f"--offline, but the language model is {name}; use --brief, or models.language = 'embedded'"
             )
         return language_model(self.settings)
+
+    @property
+    def _writer(self) -> LanguageModel | None:
+        return None if self.brief else self._language_model
 
     @functools.cached_property
     def _stores(self) -> list[EvidenceStore]:
@@ -279,13 +281,6 @@ class Verifier:
     def _versions(self) -> dict[str, str]:
         parts = {"ease": self._ease.version, "stance": self._stance_model.version}
         parts["encoder"] = f"{self._encoder.name}@{self._encoder.version}"
-        if not self.brief and self._language_model is not None:
-            parts["language_model"] = f"{self._language_model.name}@{self._language_model.version}"
+        if self._writer is not None:
+            parts["language_model"] = f"{self._writer.name}@{self._writer.version}"
         return parts
-
-
-def _warm(model: LanguageModel) -> None:
-    """Let an engine that loads lazily load while evidence is gathered."""
-    warm = getattr(model, "warm", None)
-    if warm is not None:
-        warm()

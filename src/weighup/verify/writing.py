@@ -1,7 +1,7 @@
 """The written parts of a check: at most three calls of the language model for a claim.
 
 1. `judge`: choose among real, fake and unknown; 2. `explain`: what is generally known; 3. `summarise` the passages,
-asked only when there are some. 2 and 3 go in one batch. Passages are defused before the model reads them.
+asked only when there are some. Passages are defused before the model reads them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from weighup.texts import shorten
 from weighup.verify import evidence, reasoning
 from weighup.verify.prompts import prompt
 
-PASSAGE_CHARACTERS = 350
+PASSAGE_CHARACTERS = 240
+PASSAGES = 3
+"""Passages and characters of each that the model summarises: reading is half of what writing costs on a CPU."""
 
 
 @dataclass(slots=True)
@@ -33,14 +35,14 @@ class Written:
     warnings: list[str] = field(default_factory=list)
 
 
-def write(
-    model: LanguageModel, claim: str, lang: str, passages: Sequence[Evidence], meter: Meter, folder: Path | None
-) -> Written:
-    """Ask the model about one claim. Failures and spent budgets are told in the result, never raised."""
+def opine(model: LanguageModel, claim: str, lang: str, meter: Meter, folder: Path | None) -> Written:
+    """What the model knows: its choice, then its explanation. Needs no evidence, so it can run while that is sought.
+
+    Failures and spent budgets are told in the result, never raised.
+    """
     done = Written()
-    judge = prompt("judge", lang, folder)
-    question = Question(judge.fill(claim=claim, passages=""), judge.answers, judge.system)
-    choice = model.choose([question], meter=meter)[0]
+    judge, explain = prompt("judge", lang, folder), prompt("explain", lang, folder)
+    choice = model.choose([Question(judge.fill(claim=claim, passages=""), judge.answers, judge.system)], meter=meter)[0]
     if isinstance(choice.error, BudgetExceeded):  # not the model's fault: go on as a brief check would
         done.warnings.append(f"nothing was written: {choice.error}")
         return done
@@ -49,24 +51,39 @@ def write(
         return done
     real, fake, unknown = choice.probabilities
     done.opinion = (real, fake, unknown)
-
-    explain, summarise = prompt("explain", lang, folder), prompt("summarise", lang, folder)
-    prompts = [Prompt(explain.fill(claim=claim, passages=""), explain.system, explain.max_tokens)]
-    texts = [shorten(defuse(p.text), PASSAGE_CHARACTERS) for p in passages]
-    if texts:
-        listed = "\n".join(f"[{i}] {text}" for i, text in enumerate(texts, 1))
-        prompts.append(Prompt(summarise.fill(claim=claim, passages=listed), summarise.system, summarise.max_tokens))
-    replies = model.generate(prompts, meter=meter)
-    for name, reply in zip(("explanation", "summary"), replies, strict=False):
-        if reply.error is not None:
-            done.warnings.append(f"the {name} could not be written: {reply.error}")
-    if replies[0].error is None and replies[0].text.strip():
-        done.explanation = reasoning.written(replies[0].text)
-    if texts and replies[1].error is None and replies[1].text.strip():
-        summary = reasoning.written(replies[1].text)
-        fault = evidence.grounded(summary, claim, texts)
-        if fault is None:
-            done.summary = summary
-        else:
-            done.warnings.append(f"the model's summary of the evidence was dropped: {fault}")
+    text = _text(model, Prompt(explain.fill(claim=claim, passages=""), explain.system, explain.max_tokens), meter, done)
+    done.explanation = text
     return done
+
+
+def summarise(
+    model: LanguageModel,
+    done: Written,
+    claim: str,
+    lang: str,
+    passages: Sequence[Evidence],
+    meter: Meter,
+    folder: Path | None,
+) -> None:
+    """Add the model's summary of `passages` (those that weigh most first) to `done`, if it gave an opinion at all."""
+    if done.opinion is None or not passages:
+        return
+    texts = [shorten(defuse(p.text), PASSAGE_CHARACTERS) for p in passages[:PASSAGES]]
+    file = prompt("summarise", lang, folder)
+    listed = "\n".join(f"[{i}] {text}" for i, text in enumerate(texts, 1))
+    text = _text(model, Prompt(file.fill(claim=claim, passages=listed), file.system, file.max_tokens), meter, done)
+    if text is None:
+        return
+    fault = evidence.grounded(text, claim, texts)
+    if fault is None:
+        done.summary = text
+    else:
+        done.warnings.append(f"the model's summary of the evidence was dropped: {fault}")
+
+
+def _text(model: LanguageModel, asked: Prompt, meter: Meter, done: Written) -> str | None:
+    reply = model.generate([asked], meter=meter)[0]
+    if reply.error is not None:
+        done.warnings.append(f"a text could not be written: {reply.error}")
+        return None
+    return reasoning.written(reply.text) or None
