@@ -84,9 +84,12 @@ def read_hit(hit: Hit, client: WebClient) -> Document:
     dates = [day for day in (hit.published, page.published) if day is not None]
     return replace(
         document,
-        text=page.text or document.text,
-        title=hit.title or page.title or None,
+        text=page.text,
+        url=page.canonical or page.url,
+        title=hit.title or page.title,
         published=max(dates, default=None),
+        source=hit.source or page.source,
+        lang=page.lang or hit.lang,
     )
 
 

@@ -39,7 +39,7 @@ def fetch(
     headers: Mapping[str, str] | None = None,
 ) -> Fetched:
     """GET from a service the user chose. Raises SourceUnavailable naming the source unless it answers 2xx."""
-    return _accepted(name, client.get(url, params=params, headers=headers, trusted=True))
+    return accepted(name, client.get(url, params=params, headers=headers, trusted=True))
 
 
 def fetch_json(
@@ -58,7 +58,15 @@ def post_json(
     name: str, client: WebClient, url: str, payload: Mapping[str, Any], *, headers: Mapping[str, str]
 ) -> dict[str, Any]:
     """POST JSON, read a JSON object. Raises SourceUnavailable."""
-    return read_object(name, _accepted(name, client.post_json(url, payload, headers=headers, trusted=True)).text)
+    return read_object(name, accepted(name, client.post_json(url, payload, headers=headers, trusted=True)).text)
+
+
+def accepted(name: str, fetched: Fetched) -> Fetched:
+    """The reply if its status is 2xx. Raises SourceUnavailable naming the source and what the status means."""
+    if 200 <= fetched.status < 300:
+        return fetched
+    advice = _ADVICE.get(fetched.status, "try again later")
+    raise SourceUnavailable(f"{name} answered with HTTP status {fetched.status}: {advice}")
 
 
 def read_object(name: str, text: str) -> dict[str, Any]:
@@ -107,10 +115,3 @@ def key_from(variable: str, name: str) -> str:
     if not key.isascii() or not key.isprintable() or " " in key:
         raise SettingsError(f"source {name}: the key in {variable} holds characters that no key has; set it again")
     return key
-
-
-def _accepted(name: str, fetched: Fetched) -> Fetched:
-    if 200 <= fetched.status < 300:
-        return fetched
-    advice = _ADVICE.get(fetched.status, "try again later")
-    raise SourceUnavailable(f"{name} answered with HTTP status {fetched.status}: {advice}")

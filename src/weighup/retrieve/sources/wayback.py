@@ -8,6 +8,7 @@ capture where it sees fit, even to a later one, so the timestamp in the address 
 
 from __future__ import annotations
 
+import logging
 import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -17,12 +18,14 @@ from weighup.errors import PageRefused, SourceUnavailable
 from weighup.retrieve.sources.dating import last_moment, only_before
 from weighup.retrieve.sources.hits import domain
 from weighup.retrieve.sources.queries import addresses_in
-from weighup.retrieve.sources.replies import at, fetch, fetch_json, plain
+from weighup.retrieve.sources.replies import accepted, at, fetch, fetch_json, plain
 from weighup.retrieve.types import Document
 
 if TYPE_CHECKING:
     from weighup.retrieve.web import WebClient
     from weighup.settings import RetrieveSettings
+
+logger = logging.getLogger(__name__)
 
 _CAPTURE = re.compile(r"/web/(\d{14})(?:[a-z]{2}_)?/")
 _STAMP = "%Y%m%d%H%M%S"
@@ -89,13 +92,17 @@ class Wayback:
         return max(stamps, default=None)
 
     def _read(self, url: str, stamp: str, before: datetime | None) -> Document | None:
-        from weighup.retrieve.pages import read_page
+        from weighup.retrieve.pages import PAGE_TYPES, read_fetched
 
         try:
-            page = read_page(f"{self.archive_url}/web/{stamp}id_/{url}", self.client)
-        except PageRefused:
+            reply = self.client.get(f"{self.archive_url}/web/{stamp}id_/{url}", accept=PAGE_TYPES, trusted=True)
+            if reply.status == 404:
+                return None
+            page = read_fetched(accepted(self.name, reply))
+        except PageRefused as error:
+            logger.info("a capture of %s was not read: %s", domain(url), error)
             return None
-        reached = _CAPTURE.search(page.url)
+        reached = _CAPTURE.search(reply.url)
         if reached is None:
             return None  # led out of the archive, to the page of today
         stamp = reached[1]
