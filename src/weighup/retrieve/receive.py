@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # As browsers do (WHATWG Encoding): these names are used for supersets of what they say.
 _SUPERSETS = {"iso8859-1": "cp1252", "ascii": "cp1252", "gb2312": "gb18030", "gbk": "gb18030"}
+_NO_CHARSET = frozenset({"utf-7", "idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined"})
+_MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Fetched:
 
     @property
     def text(self) -> str:
-        """The content as text: by its byte order mark, else the declared charset, else UTF-8, else Windows-1252."""
+        """The content as text: see `decode`."""
         return decode(self.content, self.encoding)
 
     def json(self) -> Any:
@@ -50,25 +52,31 @@ class Fetched:
 
 
 def decode(content: bytes, declared: str | None = None) -> str:
-    """Bytes as text; never fails. What the declared charset cannot read is read as UTF-8, else as Windows-1252."""
-    for mark, name in (
-        (codecs.BOM_UTF8, "utf-8"),
-        (codecs.BOM_UTF16_LE, "utf-16-le"),
-        (codecs.BOM_UTF16_BE, "utf-16-be"),
-    ):
+    """Bytes as text; never fails. A byte order mark counts first. What reads as UTF-8 is UTF-8, whatever the server
+    declares (other texts hardly ever do by chance); then the declared charset; then a guess by charset-normalizer."""
+    for mark, name in _MARKS:
         if content.startswith(mark):
             return content[len(mark) :].decode(name, errors="replace")
-    for codec in (charset(declared), "utf-8"):
-        if codec:
+    codec = charset(declared)
+    # Seven-bit texts are valid UTF-8 in any case, so there a declared ISO-2022-JP must be believed.
+    for one in (codec, "utf-8") if codec and content.isascii() else ("utf-8", codec):
+        if one:
             try:
-                return content.decode(codec)
+                return content.decode(one)
             except UnicodeDecodeError:
                 continue
-    return content.decode("cp1252", errors="replace")
+    if codec:
+        return content.decode(codec, errors="replace")
+    from charset_normalizer import from_bytes
+
+    # The start tells the charset; the whole might take long.
+    guess = from_bytes(content[:50_000]).best()
+    return content.decode(guess.encoding if guess else "cp1252", errors="replace")
 
 
 def charset(declared: str | None) -> str | None:
-    """The codec for a declared charset, None for one that is unknown or is no charset (Python also lists `zip`)."""
+    """The codec for a declared charset, None for one that is unknown, no charset (Python lists `zip`), or a disguise
+    for markup (UTF-7)."""
     if not declared or len(declared) > 40:
         return None
     try:
@@ -76,7 +84,7 @@ def charset(declared: str | None) -> str | None:
         "".encode(found.name)
     except (LookupError, ValueError, UnicodeError):
         return None
-    return _SUPERSETS.get(found.name, found.name)
+    return None if found.name in _NO_CHARSET else _SUPERSETS.get(found.name, found.name)
 
 
 def receive(response: httpcore.Response, url: str, max_bytes: int, accept: tuple[str, ...] | None) -> Fetched:

@@ -1,0 +1,155 @@
+"""Take out of a page what its reader would not see, before any text is taken from it.
+
+A page can carry text for machines only: orders to a language model in a comment, in an element that is not displayed,
+in letters of no size or in white on white (Greshake et al. 2023, arXiv 2302.12173, "hidden injections"). What counts as
+unseen is read from attributes, inline styles and the simple class and id rules of the page's own style sheets. Sheets
+elsewhere are not fetched, so this lessens the risk and does not end it: `hostile.defuse` sees what is left.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lxml.html import HtmlElement
+
+_NOT_TEXT = frozenset(
+    "script style noscript template iframe object embed applet canvas svg math audio video map textarea select option"
+    " input button dialog datalist frame frameset noframes noembed portal param source track".split()
+)
+_STAY = frozenset({"html", "head", "body"})
+_UNSEEN = re.compile(
+    r"display:none|visibility:(?:hidden|collapse)|content-visibility:hidden"
+    r"|(?:^|;)opacity:(?:0?\.0\d*|0)(?:%|;|!|$)"
+    r"|(?:^|;)font-size:(?:0|0?\.\d+|1|1\.\d+)(?:px|pt|em|rem|%|;|!|$)(?<!1em)(?<!1rem)"
+    r"|text-indent:-\d{3,}|(?:^|;)(?:left|top|right|bottom|margin-left|margin-top):-\d{3,}"
+    r"|clip:rect\(0|clip:rect\(1px|clip-path:(?:inset\((?:50|100)%|circle\(0)"
+    r"|transform:scale\(0(?:\.0+)?\)"
+)
+_NO_SIZE = re.compile(r"(?:^|;)(?:max-)?(?:height|width):(?:0|1px)(?:px|pt|em|rem|%)?(?:;|!|$)")
+_COLOUR = re.compile(r"(?:^|;)color:([^;!]+)")
+_BACKGROUND = re.compile(r"(?:^|;)background(?:-color)?:([^;!]+)")
+_RULE = re.compile(r"([^{}]{1,2000})\{([^{}]{0,5000})\}")
+_SIMPLE = re.compile(r"(?:[a-z][a-z0-9]*)?([.#])([\w-]{1,100})", re.IGNORECASE)
+_WHITE = frozenset({"#fff", "#ffffff", "white", "rgb(255,255,255)", "rgba(255,255,255,1)", "#fefefe", "transparent"})
+
+
+def strip_hidden(tree: HtmlElement) -> int:
+    """Remove unseen elements, comments and processing instructions in place; what follows them stays. Returns the
+    number of *letters* of text that only a machine would have read (scripts and style sheets do not count)."""
+    from lxml import etree
+
+    names = _hidden_names(tree)
+    removed = 0
+    for element in list(tree.iter()):
+        if element is tree or element.tag in _STAY:
+            continue
+        if not isinstance(element.tag, str):
+            removed += len((element.text or "").strip()) if element.tag is etree.Comment else 0
+            _drop(element)
+        elif element.tag in _NOT_TEXT:
+            _drop(element)
+        elif _is_hidden(element, names):
+            removed += len("".join(element.itertext()).strip())
+            _drop(element)
+    return removed
+
+
+def _is_hidden(element: HtmlElement, names: frozenset[str]) -> bool:
+    if element.get("hidden") is not None or (element.get("aria-hidden") or "").strip().lower() == "true":
+        return True
+    if names and (
+        f"#{element.get('id')}" in names or any(f".{one}" in names for one in (element.get("class") or "").split())
+    ):
+        return True
+    style = element.get("style")
+    if element.tag == "font" and (element.get("color") or "").lower() in _WHITE:
+        style = f"{style or ''};color:{element.get('color')}"
+    return bool(style) and _unseen(_normal(style), element)
+
+
+def _unseen(style: str, element: HtmlElement) -> bool:
+    if _UNSEEN.search(style):
+        return True
+    if "overflow:hidden" in style and _NO_SIZE.search(style):
+        return True
+    colour = _COLOUR.search(style)
+    if colour is None:
+        return False
+    background = _background(style, element)
+    if background is None:  # nothing says otherwise, so it stands on the browser's white
+        return colour[1] in _WHITE and not any(one.get("class") for one in (element, *element.iterancestors()))
+    return _same_colour(colour[1], background)
+
+
+def _background(style: str, element: HtmlElement) -> str | None:
+    """The background this element stands on, as far as inline styles say."""
+    own = _BACKGROUND.search(style)
+    if own:
+        return own[1]
+    for one in element.iterancestors():
+        found = _BACKGROUND.search(_normal(one.get("style") or "")) if one.get("style") else None
+        if found:
+            return found[1]
+        if one.get("bgcolor"):
+            return str(one.get("bgcolor")).strip().lower()
+    return None
+
+
+def _same_colour(one: str, other: str) -> bool:
+    return one == other or (one in _WHITE and other in _WHITE)
+
+
+def _hidden_names(tree: HtmlElement) -> frozenset[str]:
+    """`.class` and `#id` names that the page's own style sheets hide, outside of `@media` and other conditions."""
+    names: set[str] = set()
+    for sheet in tree.iter("style"):
+        for selectors, style in _RULE.findall(_top_level(re.sub(r"/\*.*?\*/", "", sheet.text or "", flags=re.DOTALL))):
+            normal = _normal(style)
+            if _UNSEEN.search(normal) or ("overflow:hidden" in normal and _NO_SIZE.search(normal)):
+                for selector in selectors.split(","):
+                    simple = _SIMPLE.fullmatch(selector.strip())
+                    if simple:
+                        names.add(simple[1] + simple[2])
+    return frozenset(names)
+
+
+def _top_level(sheet: str) -> str:
+    """A style sheet without its at-rules: `@media print` hides what the reader of the page sees."""
+    kept: list[str] = []
+    at = 0
+    while (start := sheet.find("@", at)) >= 0:
+        kept.append(sheet[at:start])
+        brace, end = sheet.find("{", start), sheet.find(";", start)
+        if brace < 0 or 0 <= end < brace:
+            at = end + 1 if end >= 0 else len(sheet)
+            continue
+        depth, at = 1, brace + 1
+        for mark in re.compile(r"[{}]").finditer(sheet, at):
+            depth += 1 if mark[0] == "{" else -1
+            at = mark.end()
+            if depth == 0:
+                break
+        if depth:
+            at = len(sheet)
+    kept.append(sheet[at:])
+    return "".join(kept)
+
+
+def _normal(style: str) -> str:
+    return re.sub(r"\s+", "", re.sub(r"/\*.*?\*/", "", style, flags=re.DOTALL)).lower()
+
+
+def _drop(element: HtmlElement) -> None:
+    """Remove an element but keep the text that follows it, which belongs to its parent."""
+    parent = element.getparent()
+    if parent is None:
+        return
+    if element.tail:
+        before = element.getprevious()
+        if before is None:
+            parent.text = (parent.text or "") + element.tail
+        else:
+            before.tail = (before.tail or "") + element.tail
+    parent.remove(element)
