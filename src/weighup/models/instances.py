@@ -2,7 +2,7 @@
 
 The native engines (onnxruntime, llama.cpp) hold worker threads, which a forked child does not inherit: using the
 parent's object in a child waits for ever, and so does destroying it. A child therefore starts with an empty
-shelf, and what it inherited is kept alive, untouched, until it ends.
+shelf, what it inherited is kept alive, untouched, until it ends, and its end skips the engines' C++ destructors.
 """
 
 from __future__ import annotations
@@ -39,11 +39,18 @@ def shared(key: Hashable, make: Callable[[], T]) -> T:
 
 def _after_fork() -> None:
     global _shelf
+    if not _shelf.made:
+        _shelf = _Shelf()
+        return
     # One reference too many: the interpreter never frees the parent's engines in the child, not even at its end.
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(_shelf.made))
-    for inherited in _shelf.made.values():
+    for inherited in (_shelf.made, *_shelf.made.values()):
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(inherited))
     _shelf = _Shelf()
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "on_exit"):
+        # glibc runs these last in, first out: `_exit(status)` comes before the destructors of static C++ objects,
+        # which would wait for the parent's threads. Python has flushed and finalised by then.
+        libc.on_exit(libc._exit, None)
 
 
 if hasattr(os, "register_at_fork"):

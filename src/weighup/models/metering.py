@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from weighup.errors import BudgetExceeded
@@ -47,6 +49,8 @@ class Meter:
         self.budget = budget or Budget()
         self.parent = parent
         self._usage = Usage()
+        self._held_tokens = 0
+        self._held_usd = 0.0
         self._lock = threading.Lock()
         self._started = time.monotonic()
 
@@ -71,15 +75,61 @@ class Meter:
         outer = self.parent.remaining_seconds() if self.parent is not None else None
         return min((s for s in (own, outer) if s is not None), default=None)
 
+    @contextmanager
+    def reserve(self, *, tokens: int, usd: float) -> Iterator[Hold]:
+        """Set an estimate aside while a call is under way, so that calls side by side cannot overspend together.
+
+        Raises BudgetExceeded before anything is asked. Call `settle` on what is yielded with the true usage.
+        """
+        chain: list[Meter] = []
+        hold = Hold(self, chain, tokens, usd)
+        try:
+            meter: Meter | None = self
+            while meter is not None:
+                with meter._lock:
+                    meter._check(tokens, usd)
+                    meter._held_tokens += tokens
+                    meter._held_usd += usd
+                chain.append(meter)
+                meter = meter.parent
+            yield hold
+        finally:
+            hold.release()
+
     def check(self, *, tokens: int = 0) -> None:
         """Raise BudgetExceeded if anything is spent, or would be by asking for `tokens` more."""
+        self._check(tokens, 0.0)
+        if self.parent is not None:
+            self.parent.check(tokens=tokens)
+
+    def _check(self, tokens: int, usd: float) -> None:
         used, limit = self._usage, self.budget
-        spent = used.tokens_in + used.tokens_out
+        spent = used.tokens_in + used.tokens_out + self._held_tokens
         if limit.tokens is not None and (spent >= limit.tokens or spent + tokens > limit.tokens):
             raise BudgetExceeded(f"budget of {limit.tokens} tokens: {spent} used, {tokens} more asked for")
         if limit.seconds is not None and self.elapsed >= limit.seconds:
             raise BudgetExceeded(f"budget of {limit.seconds:g} s is spent")
-        if limit.usd is not None and used.usd >= limit.usd and (limit.usd > 0 or used.usd > 0):
-            raise BudgetExceeded(f"budget of ${limit.usd:g} is spent (${used.usd:.4f} used)")
-        if self.parent is not None:
-            self.parent.check(tokens=tokens)
+        paid = used.usd + self._held_usd
+        # A budget of nothing still allows what is free.
+        if limit.usd is not None and (paid + usd > limit.usd or (paid >= limit.usd > 0)):
+            raise BudgetExceeded(f"budget of ${limit.usd:g}: ${paid:.4f} used, ${usd:.4f} more asked for")
+
+
+class Hold:
+    """What `Meter.reserve` has set aside, on the meter and its parents."""
+
+    def __init__(self, meter: Meter, chain: list[Meter], tokens: int, usd: float) -> None:
+        self._meter, self._chain, self._tokens, self._usd = meter, chain, tokens, usd
+
+    def settle(self, usage: Usage) -> None:
+        """Exchange the estimate for what was used."""
+        self._meter.add(usage)
+        self.release()
+
+    def release(self) -> None:
+        """Give the estimate back; harmless when done twice."""
+        while self._chain:
+            meter = self._chain.pop()
+            with meter._lock:
+                meter._held_tokens -= self._tokens
+                meter._held_usd -= self._usd
