@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import zip_longest
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from weighup.dates import is_before
@@ -52,13 +53,14 @@ def gather(
     before: datetime | None = None,
     limit: int = 20,
     deadline_seconds: float | None = None,
+    credibility_list: Path | None = None,
 ) -> Gathered:
     """At most `limit` documents published strictly before `before`, the sources' best first, taken in turn.
 
     Each source answers all queries in a thread of its own, `limit` documents a query; queries that are web addresses go
     to the sources that say `takes_addresses = True`, and only to them. Documents' ids begin with their source's name.
-    At the deadline what has arrived counts, and sources still at work are named unavailable. Never raises for what a
-    source does.
+    At the deadline what has arrived counts, and sources still at work are named unavailable. `credibility_list` is
+    the user's own (`retrieve.credibility`); raises SettingsError if it cannot be read, and never for what a source does.
     """
     asked = list(dict.fromkeys(query.strip() for query in queries if query.strip()))
     jobs = [_Job(source, asked, before, limit) for source in sources]
@@ -77,7 +79,8 @@ def gather(
     sent = {query for job in jobs for query in job.queries}
     merged = [document for rank in zip_longest(*found) for document in rank if document is not None]
     kept = _distinct(merged)[: max(limit, 0)]
-    return Gathered([_with_credibility(document) for document in kept], unavailable, [q for q in asked if q in sent])
+    rated = [_with_credibility(document, credibility_list) for document in kept]
+    return Gathered(rated, unavailable, [query for query in asked if query in sent])
 
 
 def canonical_url(url: str) -> str:
@@ -183,9 +186,10 @@ def _distinct(documents: Iterable[Document]) -> list[Document]:
     return kept
 
 
-def _with_credibility(document: Document) -> Document:
+def _with_credibility(document: Document, own: Path | None) -> Document:
     if document.credibility is not None or not document.url:
         return document
     from weighup.retrieve.credibility import credibility
 
-    return replace(document, credibility=credibility(document.url))
+    known = credibility(document.url, own=own)
+    return document if known is None else replace(document, credibility=known.score)

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from source_services import Reply
@@ -174,12 +175,13 @@ def test_addresses_go_to_those_that_take_them_only() -> None:
     assert gather(["dam", "https://a.example/x"], [plain]).queries == ["dam"]
 
 
-def test_credibility_is_set_unless_the_source_knows_better() -> None:
+def test_credibility_is_set_unless_the_source_knows_better(tmp_path: Path) -> None:
+    own = tmp_path / "own.csv"
+    own.write_text("domain,score\nmine.example,0.75\na.example,0.5\n")
     known = Document(text="known", url="https://a.example/1", credibility=0.25)
-    wire = document("wire", "https://www.reuters.com/world/1")
-    found = {d.text: d.credibility for d in gather(["q"], [Given("s", [known, wire])]).documents}
-    assert found["known"] == 0.25
-    assert found["wire"] is not None
+    answer = [known, document("listed", "https://mine.example/1"), document("unheard of", "https://b.example/1")]
+    found = gather(["q"], [Given("s", answer)], credibility_list=own).documents
+    assert {d.text: d.credibility for d in found} == {"known": 0.25, "listed": 0.75, "unheard of": None}
 
 
 def test_nothing_asked_nothing_found() -> None:

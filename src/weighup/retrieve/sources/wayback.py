@@ -92,6 +92,7 @@ class Wayback:
         return max(stamps, default=None)
 
     def _read(self, url: str, stamp: str, before: datetime | None) -> Document | None:
+        from weighup.retrieve.credibility import credibility_for
         from weighup.retrieve.pages import PAGE_TYPES, read_fetched
 
         try:
@@ -109,6 +110,7 @@ class Wayback:
         published = _moment(stamp)
         if not page.text or not is_before(published, before):
             return None
+        publisher = credibility_for(self.client.settings, url)
         return Document(
             text=page.text,
             id=f"wayback:{stamp}:{url}",
@@ -116,6 +118,8 @@ class Wayback:
             title=page.title or None,
             published=published,
             source=domain(url),
+            # The publisher's record counts, not the archive's.
+            credibility=None if publisher is None else publisher.score,
         )
 
 
