@@ -1,7 +1,7 @@
 """Words in, FTS5 out: how text is indexed, and how a hostile query becomes a safe and quick BM25 search.
 
 Index and queries agree: Latin script is stemmed by SQLite's Porter tokeniser, runs of Han characters become
-overlapping bigrams (as Lucene's CJK analyser does). BM25 is FTS5's own, title and text weighted alike.
+overlapping bigrams (as Lucene's CJK analyser does). BM25 is FTS5's own, the title counting double.
 """
 
 from __future__ import annotations
@@ -10,21 +10,20 @@ import re
 import sqlite3
 from collections.abc import Sequence
 
-from weighup.texts import clean, words
+from weighup.texts import clean
 
 MAX_TERMS = 24
 # A query reads at most about this many postings: common words are left out as long as rarer ones are there. It keeps
 # the 95th percentile flat on millions of passages and costs no measurable recall (docs/store.md).
 MAX_POSTINGS = 20_000
-_MAX_QUERY = 5_000  # characters of a query that are read at all
+_MAX_QUERY = 2_000  # characters of a query that are read at all
+_MAX_COUNTED = 64  # terms of it that are looked up at all
 _HAN_RUN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]+")
+_TERM = re.compile(r"\d+(?:[.,]\d+)+|[^\W_]+")  # as the tokeniser cuts them, but "3.5" stays one phrase
+# Few, since BM25 weighs common words down by itself: leaving out more of them lost recall (docs/store.md).
 _STOP = frozenset(
-    "a about above after again against all also am an and any are as at be because been before being below between both"
-    " but by can could did do does doing down during each few for from further had has have having he her here hers him"
-    " his how i if in into is it its itself just me more most my no nor not now of off on once only or other our ours"
-    " out over own said same say says she should so some such than that the their theirs them then there these they"
-    " this those through to too under until up very was we were what when where which while who whom why will with"
-    " would you your yours".split()
+    "a an and are as at be been but by for from had has have he her his in is it its of on or s she t that the their"
+    " they this to was were which who will with".split()
 )
 
 
@@ -38,10 +37,10 @@ def indexed(text: str) -> str:
 def query_terms(query: str) -> list[str]:
     """Distinct terms of a query worth looking up, in order of appearance; stop words only if there is nothing else."""
     text = clean(query[:_MAX_QUERY])
-    latin = words(_HAN_RUN.sub(" ", text))
+    latin = _TERM.findall(_HAN_RUN.sub(" ", text.lower()))
     han = [gram for run in _HAN_RUN.findall(text) for gram in _bigrams(run)]
     terms = list(dict.fromkeys([*latin, *han]))
-    return [term for term in terms if term not in _STOP] or terms[:MAX_TERMS]
+    return ([term for term in terms if term not in _STOP] or terms)[:_MAX_COUNTED]
 
 
 class TermCounts:
@@ -99,8 +98,8 @@ def _ranked(
         sql = f"SELECT words.rowid FROM words{bound} WHERE words MATCH :match ORDER BY words.rank LIMIT :limit"
     else:  # one very common term: rank the first that pass the bound rather than hundreds of thousands
         sql = (
-            f"SELECT id FROM (SELECT words.rowid AS id, bm25(words) AS score FROM words{bound} WHERE words MATCH :match"
-            " LIMIT :most) ORDER BY score LIMIT :limit"
+            f"SELECT id FROM (SELECT words.rowid AS id, bm25(words, 2.0, 1.0) AS score FROM words{bound}"
+            " WHERE words MATCH :match LIMIT :most) ORDER BY score LIMIT :limit"
         )
     values = {"match": match, "before": before, "limit": limit, "most": MAX_POSTINGS}
     return [row[0] for row in connection.execute(sql, values)]

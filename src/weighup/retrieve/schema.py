@@ -39,6 +39,7 @@ CREATE TABLE segments(
   ids BLOB NOT NULL, published BLOB NOT NULL, data BLOB NOT NULL);
 CREATE TABLE meta(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 INSERT INTO words(words, rank) VALUES('hashsize', 33554432);
+INSERT INTO words(words, rank) VALUES('rank', 'bm25(2.0, 1.0)');
 """
 
 

@@ -208,6 +208,12 @@ class EvidenceStore:
             part.unlink(missing_ok=True)
         return count
 
+    def settle(self) -> None:
+        """Merge the word index and write everything into the one file: for a store that is to be moved or read only."""
+        with schema.explained(self.path), self._lock:
+            self._open_writer().execute("INSERT INTO words(words) VALUES('optimize')")
+            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def close(self) -> None:
         """Close the file; a temporary store is gone. Searches under way in other threads end first by themselves."""
         with self._lock:
@@ -277,7 +283,7 @@ class EvidenceStore:
         for document in documents:
             item = writer.prepare(document)
             batch.append(item)
-            passages += len(item.spans) + 1
+            passages += max(1, len(item.spans))
             characters += len(item.text)
             if passages >= (_BATCH_ENCODED if small else _BATCH) or characters >= _BATCH_CHARACTERS:
                 yield batch

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 SEGMENT = 65_536  # rows of a sealed index: about 26 MB, built in a second or two
 _LISTS = 256
 _PROBES = 32  # of 256 lists: recall@10 0.96 at 0.8 ms (docs/store.md)
-_BLOCK = 8_192
 _UNDATED = np.iinfo(np.int64).max
 
 Ints = NDArray[np.int64]
@@ -40,7 +39,8 @@ def _faiss() -> Any:
 
 def _units(rows: NDArray[np.int8]) -> NDArray[np.float32]:
     floats = rows.astype(np.float32)
-    floats /= np.maximum(np.linalg.norm(floats, axis=1, keepdims=True), 1e-6)
+    squares = np.einsum("ij,ij->i", floats, floats)[:, None]  # without the copy that np.linalg.norm makes
+    floats /= np.sqrt(np.maximum(squares, 1e-12))
     return floats
 
 
@@ -55,7 +55,7 @@ class _Segment:
 class _Tail:
     ids: Ints
     published: Ints
-    rows: NDArray[np.int8]
+    units: NDArray[np.float32]  # kept as floats, at most SEGMENT rows: casting them anew would be most of a search
 
 
 class VectorIndex:
@@ -65,7 +65,7 @@ class VectorIndex:
         self._lock = threading.Lock()
         self._state: tuple[Any, ...] = ()
         self._segments: dict[int, _Segment] = {}
-        self._tail = _Tail(np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 1), np.int8))
+        self._tail = _Tail(np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 1), np.float32))
 
     def search(
         self, connection: sqlite3.Connection, queries: NDArray[np.float32], *, before: int | None, limit: int
@@ -114,7 +114,7 @@ def seal(connection: sqlite3.Connection) -> None:
         return
     faiss = _faiss()
     tail = _read_tail(connection)
-    floats = _units(tail.rows)
+    floats = tail.units
     dimension = floats.shape[1]
     index = faiss.IndexIVFScalarQuantizer(
         faiss.IndexFlatIP(dimension), dimension, _LISTS, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT
@@ -166,19 +166,18 @@ def _read_tail(connection: sqlite3.Connection) -> _Tail:
     ).fetchall()
     data = np.frombuffer(b"".join(row[2] for row in rows), np.int8).reshape(len(rows), -1 if rows else 1)
     ids = np.fromiter((row[0] for row in rows), np.int64, len(rows))
-    return _Tail(ids, np.fromiter((row[1] for row in rows), np.int64, len(rows)), data)
+    return _Tail(ids, np.fromiter((row[1] for row in rows), np.int64, len(rows)), _units(data))
 
 
 def _search_tail(
     tail: _Tail, queries: NDArray[np.float32], before: int | None, limit: int
 ) -> list[list[tuple[float, int]]]:
-    allowed = None if before is None else tail.published < before
-    ids = tail.ids if allowed is None else tail.ids[allowed]
-    rows = tail.rows if allowed is None else tail.rows[allowed]
+    ids, similar = tail.ids, queries @ tail.units.T
+    if before is not None:
+        allowed = np.flatnonzero(tail.published < before)
+        ids, similar = ids[allowed], similar[:, allowed]
     if not len(ids):
         return [[] for _ in queries]
-    blocks = [queries @ _units(rows[at : at + _BLOCK]).T for at in range(0, len(rows), _BLOCK)]
-    similar = np.concatenate(blocks, axis=1)
     count = min(limit, len(ids))
     best = np.argpartition(-similar, count - 1, axis=1)[:, :count]
     return [[(float(similar[row, column]), int(ids[column])) for column in columns] for row, columns in enumerate(best)]
