@@ -1,9 +1,10 @@
 """From next-token log-probabilities to probabilities over whole answers.
 
 A token counts for an answer when the answer starts with it (leading blanks and letter case aside) or it starts
-with the answer. Its probability goes to that answer alone as soon as no other answer fits, since then the rest of
-the answer is decided. A token that fits several answers ("not" for "not proven" and "not guilty") is a fork: asked
-on with that token written, where the engine can, or shared evenly where it cannot.
+with the answer. Its probability goes to that answer once no other fits and it ends at a word's end. A token that
+fits several answers ("not" for "not proven" and "not guilty"), or stops inside a word ("no" for "not proven", which
+may be the word "no"), is a fork: the engine is asked what follows it. Where it cannot be asked, the token's
+probability is shared evenly among the answers that fit.
 """
 
 from __future__ import annotations
@@ -52,17 +53,19 @@ def _share(
         so_far = written.casefold() + piece
         fits = [i for i in candidates if _fits(answers[i].casefold(), so_far)]
         chance = weight * float(np.exp(logprob))
-        if len(fits) > 1:
-            exact = [i for i in fits if answers[i].casefold() == so_far.strip()]
-            if ask is not None and depth < _DEEPEST and chance > _WORTH_ASKING and not exact:
-                kept = next(answers[i] for i in fits)[: len(so_far)]
-                before = mass.sum()
-                _share(answers, fits, kept, ask(kept), chance, mass, ask, depth + 1)
-                if mass.sum() > before:
-                    continue
-            fits = exact or fits
+        exact = [i for i in fits if answers[i].casefold() == so_far.strip()]
+        open_ended = len(fits) > 1 or any(_inside_word(answers[i], so_far) for i in fits)
+        if open_ended and not exact and ask is not None and depth < _DEEPEST and chance > _WORTH_ASKING:
+            kept = answers[fits[0]][: len(so_far)]
+            _share(answers, fits, kept, ask(kept), chance, mass, ask, depth + 1)
+            continue
+        fits = exact or fits
         for i in fits:
             mass[i] += chance / len(fits)
+
+
+def _inside_word(answer: str, text: str) -> bool:
+    return text[-1:].isalnum() and answer[len(text) :][:1].isalnum()
 
 
 def _fits(answer: str, text: str) -> bool:

@@ -23,7 +23,7 @@ class Wheel:
 
 @dataclass(frozen=True, slots=True)
 class HubFile:
-    """A file on Hugging Face at a fixed revision."""
+    """A file on Hugging Face. The checksum decides whether it is still the file that was meant."""
 
     repository: str
     revision: str
