@@ -79,7 +79,7 @@ def _unseen(style: str, element: HtmlElement) -> bool:
         return False
     background = _background(style, element)
     if background is None:  # nothing says otherwise, so it stands on the browser's white
-        return colour[1] in _WHITE and not any(one.get("class") for one in (element, *element.iterancestors()))
+        return colour[1] in _WHITE and not element.get("class")
     return _same_colour(colour[1], background)
 
 
