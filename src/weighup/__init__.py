@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+# From version 1.29 on, onnxruntime's Linux wheels start an uploader to a vendor's server when imported, unless this is
+# set before. Nobody has agreed to that here; and its thread keeps a forked child from ending.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 if TYPE_CHECKING:
     from weighup.errors import WeighupError as WeighupError

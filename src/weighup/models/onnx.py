@@ -21,18 +21,6 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def runtime() -> Any:
-    """The onnxruntime module, with its telemetry off. The only place that imports it.
-
-    Since 1.29 its Linux wheels start an uploader to a vendor's server at import, unless this variable is set before;
-    that thread also keeps a forked child from ending.
-    """
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    import onnxruntime
-
-    return onnxruntime
-
-
 class OnnxModel:
     """A file and how many threads to run it on; the session opens at first use. Picklable."""
 
@@ -59,7 +47,8 @@ class OnnxModel:
         return shared(("onnx", self.path, self.threads), self._open)
 
     def _open(self) -> Any:
-        onnxruntime = runtime()
+        import onnxruntime
+
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
