@@ -60,7 +60,8 @@ def gather(
     Each source answers all queries in a thread of its own, `limit` documents a query; queries that are web addresses go
     to the sources that say `takes_addresses = True`, and only to them. Documents' ids begin with their source's name.
     At the deadline what has arrived counts, and sources still at work are named unavailable. `credibility_list` is
-    the user's own (`retrieve.credibility`); raises SettingsError if it cannot be read, and never for what a source does.
+    the user's own (`retrieve.credibility`); raises SettingsError if it cannot be read,
+    and nothing for what a source does.
     """
     asked = list(dict.fromkeys(query.strip() for query in queries if query.strip()))
     jobs = [_Job(source, asked, before, limit) for source in sources]
