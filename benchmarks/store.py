@@ -53,8 +53,8 @@ class Corpus:
             item = prepare(document)
             for start, stop in item.spans:
                 words = item.text[start:stop].split()
-                half = len(words) // 2
-                self._halves.append((" ".join(words[:half]), " ".join(words[half:])))
+                half = min(len(words) // 2, 12)
+                self._halves.append((" ".join(words[:half]), " ".join(words[-half:])))
         chance = np.random.default_rng(7)
         self.heads = chance.integers(len(self._halves), size=count)
         self.tails = chance.integers(len(self._halves), size=count)
@@ -71,7 +71,7 @@ class Corpus:
         for number in range(self.count):
             text = f"{self._halves[self.heads[number]][0]} {self._halves[self.tails[number]][1]}"
             published = FIRST_DAY + timedelta(days=int(self.days[number]))
-            yield Document(f"{text} ({number})", id=str(number), published=published, source="benchmark")
+            yield Document(f"{text[:185]} ({number})", id=str(number), published=published, source="benchmark")
 
     def queries(self, count: int) -> tuple[list[str], Any]:
         """Five to fourteen words from a sentence each, and vectors near it."""

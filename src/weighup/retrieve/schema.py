@@ -4,7 +4,7 @@ documents   one row a document; `text` is kept once, `cluster` is the first docu
 passages    offsets into a document's text, with its date, so that a bound needs one look-up
 words       FTS5 over title and passage (contentless: only the index), stemmed, Han characters as bigrams
 bands       MinHash LSH bands of longer documents
-vectors     int8 passage vectors; by 65,536 they move into `segments`, each a serialised index with ids and dates
+vectors     int8 passage vectors; by 32,768 they move into `segments`, each a serialised index with ids and dates
 Times are microseconds since 1970 UTC, NULL when undated.
 """
 

@@ -1,4 +1,4 @@
-"""Passage vectors: int8 rows in the store's file, sealed by 65,536 into inverted-file indexes (faiss), inside it too.
+"""Passage vectors: int8 rows in the store's file, sealed by 32,768 into inverted-file indexes (faiss), inside it too.
 
 Jégou, Douze and Schmid 2011 (inverted file), with 8-bit scalar quantisation. Chosen by `benchmarks/vector_index.py`
 over HNSW of usearch and hnswlib: it builds ten times as fast at the same recall, and it applies a bound *while*
@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-SEGMENT = 65_536  # rows of a sealed index: about 26 MB, built in a second or two
-_LISTS = 256
-_PROBES = 32  # of 256 lists: recall@10 0.96 at 0.8 ms (docs/store.md)
+SEGMENT = 32_768  # rows of a sealed index: about 13 MB, built in a second
+_LISTS = 128
+_PROBES = 24  # of 128 lists: recall@10 above 0.95 (docs/store.md)
 _UNDATED = np.iinfo(np.int64).max
 
 Ints = NDArray[np.int64]
@@ -195,7 +195,7 @@ def _search_segment(
         if not count:
             return [[] for _ in queries]
         if count < len(allowed):
-            # Fewer rows pass, so more lists are read for the same recall: down to one in eight it costs no more.
+            # Fewer rows pass, so more lists are read for the same recall: down to one in five it costs no more.
             probes = min(_LISTS, _PROBES * len(allowed) // count)
             options["sel"] = faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
     similar, places = segment.index.search(queries, limit, params=faiss.SearchParametersIVF(nprobe=probes, **options))
