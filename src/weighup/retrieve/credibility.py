@@ -83,18 +83,34 @@ def read_list(text: str, name: str) -> Iterator[Credibility]:
     """Rows of a list: CSV with a header that has `domain`, or one domain a line. `#` begins a comment.
 
     Domains may be written as addresses, in any case, with `www.` or a slash at the end; later rows win over earlier.
-    Raises SettingsError naming file and line for a row that cannot be read.
+    Raises SettingsError naming file and line for a CSV row that cannot be read. Lists of bare domains are collected by
+    hand and hold slips; there such a line is passed over with a warning, unless nothing can be read.
     """
     lines = text.lstrip("\ufeff").splitlines()
     first = next((line for line in lines if line.strip() and not line.lstrip().startswith("#")), "")
-    header = [cell.strip().lower() for cell in first.split(",")]
-    if "domain" in header:
+    if "domain" in [cell.strip().lower() for cell in first.split(",")]:
         yield from _csv_rows(lines, name)
-        return
+    else:
+        yield from _bare_rows(lines, name)
+
+
+def _bare_rows(lines: Iterable[str], name: str) -> Iterator[Credibility]:
+    problem: SettingsError | None = None
+    read = 0
     for number, line in enumerate(lines, start=1):
-        entry = re.split(r"\s#|^#", line, maxsplit=1)[0].strip()
-        if entry:
-            yield Credibility(_domain(entry, name, number), LISTED_SCORE, "listed", f"named in {name}")
+        entry = re.split(r"\s#|^\s*#", line, maxsplit=1)[0].strip()
+        if not entry:
+            continue
+        try:
+            domain = _domain(entry, name, number)
+        except SettingsError as error:
+            problem = error
+            logger.warning("%s; the line was passed over", error)
+            continue
+        read += 1
+        yield Credibility(domain, LISTED_SCORE, "listed", f"named in {name}")
+    if problem is not None and not read:
+        raise problem
 
 
 def _csv_rows(lines: Iterable[str], name: str) -> Iterator[Credibility]:
@@ -164,7 +180,7 @@ def _lookup(rows: dict[str, Credibility], host: str, path: str) -> Credibility |
         for part in paths:
             if one + part in rows:
                 return rows[one + part]
-    return next((rows[f".{one}"] for one in hosts[1:] if f".{one}" in rows), None)
+    return next((rows[f".{one}"] for one in hosts if f".{one}" in rows), None)
 
 
 def _changed(path: Path) -> int:
