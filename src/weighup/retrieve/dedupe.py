@@ -17,6 +17,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from weighup.registry import Method
+
+METHOD = Method(
+    name="minhash",
+    room="retrieve",
+    paper="On the Resemblance and Containment of Documents",
+    arxiv=None,
+    command="weighup store add",
+)
 THRESHOLD = 0.85  # Jaccard similarity of word 5-grams from which two texts are copies
 PERMUTATIONS = 64
 SHINGLE = 5  # words; for Han text, characters

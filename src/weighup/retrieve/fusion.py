@@ -8,6 +8,15 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import TypeVar
 
+from weighup.registry import Method
+
+METHOD = Method(
+    name="rrf",
+    room="retrieve",
+    paper="Reciprocal Rank Fusion outperforms Condorcet and Individual Rank Learning Methods",
+    arxiv=None,
+    command="weighup store search",
+)
 Key = TypeVar("Key", bound=Hashable)
 K = 60
 
