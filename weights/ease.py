@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import pickle
 from datetime import date
 from pathlib import Path
 
@@ -44,19 +45,28 @@ def weights_of(t: Table, y: np.ndarray) -> np.ndarray:
     return w * len(y) / w.sum()
 
 
-def fit(x: np.ndarray, y: np.ndarray, w: np.ndarray, groups: np.ndarray, classes: int, hidden: int, c: float) -> Head:
+def fit(
+    x: np.ndarray,
+    y: np.ndarray,
+    w: np.ndarray,
+    groups: np.ndarray,
+    classes: int,
+    hidden: int,
+    c: float,
+    members: int = MEMBERS,
+) -> Head:
     """A bagged head: members differ by the claim groups drawn for them."""
     mean, scale = x.mean(0), x.std(0) + 1e-3
     z = np.clip((x - mean) / scale, -6, 6)
     names, inverse = np.unique(groups, return_inverse=True)
     w1, b1, w2, b2 = [], [], [], []
-    for seed in range(MEMBERS):
+    for seed in range(members):
         drawn = np.bincount(np.random.default_rng(seed).integers(0, len(names), len(names)), minlength=len(names))
         mw = w * drawn[inverse]
         keep = mw > 0
         if hidden:
             net = MLPClassifier(
-                (hidden,), alpha=1 / c, max_iter=120, early_stopping=False, random_state=seed, learning_rate_init=3e-3
+                (hidden,), alpha=1 / c, max_iter=60, early_stopping=False, random_state=seed, learning_rate_init=3e-3
             )
             net.fit(z[keep], y[keep], sample_weight=mw[keep])
             w1.append(net.coefs_[0])
@@ -81,7 +91,7 @@ def folded(x, y, w, groups, classes, hidden, c) -> np.ndarray:
     """Out-of-fold probabilities [n, classes]."""
     p = np.zeros((len(y), classes), np.float32)
     for train, held in GroupKFold(5).split(x, y, groups):
-        p[held] = fit(x[train], y[train], w[train], groups[train], classes, hidden, c)(x[held])
+        p[held] = fit(x[train], y[train], w[train], groups[train], classes, hidden, c, members=3)(x[held])
     return p
 
 
@@ -185,23 +195,37 @@ def floor_for(p: np.ndarray, y: np.ndarray, risk: float) -> float:
     return 0.99
 
 
+def gathered(args: argparse.Namespace, part: str, limit: int | None) -> list[Item]:
+    """Items with everything known about them; read from `--keep` when an earlier run left them there."""
+    kept = args.keep / f"items_{part}.pkl" if args.keep else None
+    if kept and kept.exists():
+        items = pickle.loads(kept.read_bytes())
+    else:
+        items = load(args.data, part, limit)
+        fill(items)
+    if args.opinions and not any(i.opinion for i in items):
+        ask(items, args.opinions)
+    if kept:
+        kept.write_bytes(pickle.dumps(items))
+    return items
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--out", type=Path, default=Path("src/weighup/_weights"))
     parser.add_argument("--opinions", type=int, default=1500, help="items on which the language model is asked")
+    parser.add_argument("--shapes", default="0:0.003,0:0.03,8:0.3", help="hidden:C of the heads that are tried")
+    parser.add_argument("--keep", type=Path, help="folder that keeps stances and opinions between runs")
     args = parser.parse_args()
 
-    items = load(args.data, "fit")
-    fill(items)
+    items = gathered(args, "fit", None)
     print(len(items), "fit items", flush=True)
-    if args.opinions:
-        ask(items, args.opinions)
     t = table(items, [(q, r) for q in QS for r in RS], seed=1)
     print(len(t.label), "rows", flush=True)
 
     tried: dict = {}
-    shapes = [(0, 0.01), (0, 0.1), (8, 0.3), (8, 2.0)]
+    shapes = [(int(h), float(c)) for h, c in (pair.split(":") for pair in args.shapes.split(","))]
 
     def best(part: str, kind: str, x, y, w, groups, classes, judge) -> tuple[tuple[int, float], np.ndarray]:
         """The shape whose out-of-fold predictions `judge` least, and those predictions."""
@@ -288,8 +312,7 @@ def main() -> None:
         "tried_out_of_fold": tried,
     }
     ease = Ease.from_parts(opinions, evaluators, experts, card)
-    test = load(args.data, "test", 400)
-    fill(test)
+    test = gathered(args, "test", 400)
     card["test"] = measure(ease, test)
     (args.out / "ease.json").write_text(json.dumps(card, indent=1) + "\n")
     print(json.dumps(card, indent=1))

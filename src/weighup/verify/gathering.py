@@ -7,11 +7,11 @@ found by searching is published strictly before the claim's bound, checked here 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 
@@ -55,12 +55,18 @@ class Gatherer:
     """Looks in `stores` (batched) and `sources` (side by side, for several claims at once)."""
 
     def __init__(
-        self, stores: Sequence[EvidenceStore], sources: Sequence[Source], encoder: Encoder | None, passages: int
+        self,
+        stores: Sequence[EvidenceStore],
+        sources: Sequence[Source],
+        encoder: Encoder | None,
+        passages: int,
+        credibility_list: Path | None = None,
     ) -> None:
         self._stores = stores
         self._sources = sources
         self._encoder = encoder
         self._passages = passages
+        self._credibility_list = credibility_list
 
     def gather(self, wanted: Sequence[Wanted]) -> list[Found]:
         """One `Found` per claim, in order. Failures of a source are told in it, never raised."""
@@ -94,14 +100,18 @@ class Gatherer:
     def _ask_sources(self, want: Wanted, into: Found) -> None:
         from weighup.retrieve.gather import gather, plan_queries
 
-        started = time.monotonic()
-        queries = plan_queries(want.text, want.lang)
-        answer = gather(queries, self._sources, before=want.before, limit=10, deadline_seconds=want.seconds)
-        into.queries += [q for q in queries if q not in into.queries]
+        answer = gather(
+            plan_queries(want.text, want.lang),
+            self._sources,
+            before=want.before,
+            limit=10,
+            deadline_seconds=want.seconds,
+            credibility_list=self._credibility_list,
+        )
+        into.queries += [q for q in answer.queries if q not in into.queries]
         into.unavailable |= answer.unavailable
         for document in answer.documents:
             into.passages += passages_of(document, want.text)
-        log.debug("online sources took %.2f s", time.monotonic() - started)
 
     def _rank(self, want: Wanted, passages: Sequence[Evidence]) -> list[Evidence]:
         own = [p for p in passages if p.origin == "row"]

@@ -276,7 +276,8 @@ class Verifier:
     @functools.cached_property
     def _gatherer(self) -> Gatherer:
         encoder = self._encoder if self._stores else None
-        return Gatherer(self._stores, self._sources, encoder, self.settings.verify.passages)
+        trusted = self.settings.retrieve.credibility
+        return Gatherer(self._stores, self._sources, encoder, self.settings.verify.passages, trusted)
 
     def _versions(self) -> dict[str, str]:
         parts = {"ease": self._ease.version, "stance": self._stance_model.version}
