@@ -126,7 +126,7 @@ def test_plain_text_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         ("a.csv", b"\x89PNG\0\0\0", "is binary"),
         ("a.txt", b"\x7fELF\0\1", "is binary"),
         ("a.txt", b"", "is empty"),
-        ("a.html", b"", "no article text"),
+        ("a.html", b"", "the page is empty"),
         ("a.html", b"<html><body></body></html>", "no article text"),
         ("a.pdf", b"%PDF-1.4 broken", "is not a readable PDF"),
         ("a.pdf", b"", "is not a readable PDF"),
@@ -157,13 +157,13 @@ def test_a_page_has_its_text_title_site_and_date(tmp_path: Path) -> None:
     assert "Home Sport" not in document.text
     assert (document.title, document.url) == ("Dam breaks above village", "https://news.example/dam")
     assert document.source == "News Example"
-    assert document.published == parse_published("2024-05-03")
+    assert document.published == parse_published("2024-05-03T08:00:00Z")
 
 
 def test_a_page_changed_later_is_dated_later(tmp_path: Path) -> None:
     more = '<meta property="article:modified_time" content="2024-05-09T08:00:00Z">'
     [document] = read(written(tmp_path / "page.html", PAGE.format(more=more)))[0]
-    assert document.published == parse_published("2024-05-09")
+    assert document.published == parse_published("2024-05-09T08:00:00Z")
 
 
 def test_an_undated_page_is_undated_unless_the_caller_dates_it(tmp_path: Path) -> None:

@@ -1,27 +1,47 @@
 """Documents from files of prose: plain text, HTML pages, PDF, and RSS or Atom feeds saved to disk.
 
-Pages are read by trafilatura and dated by htmldate, PDF by pypdf, feeds by feedparser. A page that states both when it
-was published and when it was changed has the later date: its words may be as late as that. A PDF's own dates say when
-the file was made, not when it was published, so a PDF is undated unless the caller dates it.
+Pages are read by `pages` (trafilatura, htmldate), PDF by pypdf, feeds by feedparser. A page that was changed has the
+date of the change: its words may be as late as that. A PDF's own dates say when the file was made, not when it was
+published, so a PDF is undated unless the caller dates it.
 """
 
 from __future__ import annotations
 
 import codecs
 import logging
+import re
+import struct
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-from weighup.dates import published_or_none
 from weighup.retrieve.rowfiles import Broken, not_text
 from weighup.retrieve.types import Document
 
 BLOCK = 1_000_000  # characters: a longer text becomes several documents, so that memory stays bounded
 MAX_PAGE = 20_000_000  # bytes of HTML or of a feed
 MAX_PDF = 200_000_000
+# A saved page's address, as it states it itself.
+_ADDRESS = re.compile(
+    rb"""<link[^>]{0,200}rel=["']?canonical["']?[^>]{0,200}href=["'](https?://[^"'\s>]{1,2000})"""
+    rb"""|<meta[^>]{0,200}property=["']?og:url["']?[^>]{0,200}content=["'](https?://[^"'\s>]{1,2000})""",
+    re.IGNORECASE,
+)
+# What pypdf lets through on damaged files, besides its own errors.
+_PDF_ERRORS: tuple[type[Exception], ...] = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    RecursionError,
+    NotImplementedError,
+    zlib.error,
+    struct.error,
+)
 
 
 def read_text(file: BinaryIO, name: str) -> Iterator[Document | Broken]:
@@ -54,39 +74,30 @@ def read_text(file: BinaryIO, name: str) -> Iterator[Document | Broken]:
 
 
 def read_html(file: BinaryIO, name: str) -> Iterator[Document | Broken]:
-    """A page's main text, title, site and date."""
-    import trafilatura
+    """A page's main text, title, site and date, read with the same care as one from the net."""
+    from weighup.errors import PageRefused
+    from weighup.retrieve import pages
 
-    page = file.read(MAX_PAGE + 1)
-    if len(page) > MAX_PAGE:
+    content = file.read(MAX_PAGE + 1)
+    if len(content) > MAX_PAGE:
         yield Broken(name, None, f"is over {MAX_PAGE // 1_000_000} MB, too large for a page")
         return
-    with _quiet("trafilatura", "htmldate"):
-        found: Any = trafilatura.bare_extraction(page, with_metadata=True, include_comments=False)
-        read: dict[str, Any] = {} if found is None else found.as_dict()
-        text = read.get("text")
-        if not text:
-            yield Broken(name, None, "no article text was found in the page")
-            return
-        yield Document(
-            text,
-            id=read.get("url") or name,
-            url=read.get("url"),
-            title=read.get("title"),
-            published=page_date(page),
-            source=read.get("sitename") or read.get("hostname") or "",
-            lang=read.get("language"),
-        )
-
-
-def page_date(page: bytes) -> datetime | None:
-    """When a page's words were public at the latest: the later of the dates of publication and change it states."""
-    from htmldate import find_date
-
-    # Without the extensive search only what the page states counts, not any date that stands somewhere in it.
-    written = [find_date(page, original_date=first, extensive_search=False) for first in (True, False)]
-    dates = [moment for text in written if (moment := published_or_none(text)) is not None]
-    return max(dates, default=None)
+    stated = _ADDRESS.search(content, 0, 200_000)
+    url = next((part.decode("utf-8", "replace") for part in stated.groups() if part), None) if stated else None
+    try:
+        page = pages.read_html(content, url or name)
+    except PageRefused as error:
+        yield Broken(name, None, str(error).partition(" was not read: ")[2] or str(error))
+        return
+    yield Document(
+        page.text,
+        id=url or name,
+        url=url,
+        title=page.title,
+        published=page.published,
+        source=page.site or (page.source if url else ""),
+        lang=page.lang,
+    )
 
 
 def read_pdf(file: BinaryIO, name: str) -> Iterator[Document | Broken]:
@@ -107,8 +118,7 @@ def read_pdf(file: BinaryIO, name: str) -> Iterator[Document | Broken]:
                 return
             text = "\n\n".join(page.extract_text() for page in pdf.pages).strip()
             title = pdf.metadata.title if pdf.metadata else None
-    except (PyPdfError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
-        # pypdf lets plain errors through on damaged files
+    except (PyPdfError, *_PDF_ERRORS) as error:
         yield Broken(name, None, f"is not a readable PDF ({str(error)[:120] or type(error).__name__})")
         return
     if text:
