@@ -117,7 +117,7 @@ def calls(n: int) -> dict[str, dict[str, float]]:
     from sklearn.metrics import f1_score
 
     from weighup import Claim, Verifier, load_settings
-    from weighup.models import language_model
+    from weighup.models.open import language_model
     from weighup.retrieve.types import Evidence
 
     settings = load_settings({"models": {"cache": False}})

@@ -20,7 +20,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, roc_auc_score
 from stance_data import held_out, key, rows
 
-from weighup.models import encoder
+from weighup.models.open import encoder
 from weighup.verify.content import BUCKETS, gram_buckets, gram_norm
 from weighup.verify.heads import Head
 from weighup.verify.knowledge import logit

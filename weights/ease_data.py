@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from stance_data import held_out, rows
 
-from weighup.models import encoder
+from weighup.models.open import encoder
 from weighup.retrieve.types import Evidence
 from weighup.texts import language, words
 from weighup.verify.content import ContentModel

@@ -49,7 +49,8 @@ def extract(stanced: Sequence[Stanced]) -> str:
         return "No evidence was found that was published before the claim and is about it."
     counts = {stance: sum(s.stance == stance for s in stanced) for stance in ("supports", "refutes", "neutral")}
     n = len(stanced)
-    told = [f"{counts[s]} {s} it" for s in ("supports", "refutes") if counts[s]]
+    verbs = {"supports": "support", "refutes": "refute"}
+    told = [f"{counts[s]} {s if counts[s] == 1 else verb} it" for s, verb in verbs.items() if counts[s]]
     if counts["neutral"]:
         told.append(f"{counts['neutral']} {'says' if counts['neutral'] == 1 else 'say'} nothing either way")
     head = f"Of {n} passage{'s' if n > 1 else ''}, {', '.join(told)}."

@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from weighup.dates import is_before
 from weighup.errors import WeighupError
@@ -25,8 +26,12 @@ from weighup.verify.knowledge import overlap
 
 log = logging.getLogger(__name__)
 
+LEAST_SIMILARITY = 0.5
+"""Cosine of claim and found passage below which the passage is not about it. On CLIMATE-FEVER's and FoolMeTwice's
+validation claims this keeps 81 % of the annotated passages that the starter pack returns; word overlap tells worse."""
 LEAST_OVERLAP = 0.3
-"""Share of a claim's content words that a found passage must hold to be about it at all."""
+"""Share of a claim's content words that a found passage must hold, where there is no encoder for the language."""
+_RANKED = 2
 _PER_DOCUMENT = 2
 _WINDOW = 2
 
@@ -77,8 +82,7 @@ class Gatherer:
         if short and self._sources:
             with ThreadPoolExecutor(min(8, len(short)), thread_name_prefix="gather") as pool:
                 list(pool.map(lambda i: self._ask_sources(wanted[i], found[i]), short))
-        for i in short:
-            found[i].passages = self._rank(wanted[i], found[i].passages)
+        self._rank([wanted[i] for i in short], [found[i] for i in short])
         return found
 
     def _ask_stores(self, wanted: Sequence[Wanted], found: Sequence[Found]) -> None:
@@ -113,19 +117,44 @@ class Gatherer:
         for document in answer.documents:
             into.passages += passages_of(document, want.text)
 
-    def _rank(self, want: Wanted, passages: Sequence[Evidence]) -> list[Evidence]:
-        own = [p for p in passages if p.origin == "row"]
-        rest = [p for p in passages if p.origin != "row" and is_before(p.published, want.before)]
-        held = overlap(want.text, [f"{p.title or ''} {p.text}" for p in rest])
-        order = sorted(range(len(rest)), key=lambda i: (-(float(held[i]) + 0.3 * rest[i].score), i))
-        chosen, seen = list(own), {p.text for p in own}
-        for i in order:
-            if len(chosen) >= self._passages or held[i] < LEAST_OVERLAP:
-                break
-            if rest[i].text not in seen:
-                seen.add(rest[i].text)
-                chosen.append(rest[i])
-        return chosen
+    def _rank(self, wanted: Sequence[Wanted], found: Sequence[Found]) -> None:
+        """Keep, in place, each claim's own passages and the found ones that are about it, nearest first."""
+        rest = [self._candidates(want, into) for want, into in zip(wanted, found, strict=True)]
+        near = self._nearness(wanted, rest)
+        for want, into, candidates, scores in zip(wanted, found, rest, near, strict=True):
+            chosen = [p for p in into.passages if p.origin == "row"]
+            floor = LEAST_SIMILARITY if self._reads(want) else LEAST_OVERLAP
+            order = sorted(range(len(candidates)), key=lambda i: -float(scores[i]))
+            kept = [replace(candidates[i], score=float(min(scores[i], 1.0))) for i in order if scores[i] >= floor]
+            into.passages = chosen + kept[: self._passages - len(chosen)]
+
+    def _candidates(self, want: Wanted, found: Found) -> list[Evidence]:
+        """Found passages that are before the claim and not among its own, each text once, the likeliest few."""
+        own = {p.text for p in found.passages if p.origin == "row"}
+        rest = {p.text: p for p in found.passages if is_before(p.published, want.before) and p.text not in own}
+        candidates = list(rest.values())
+        held = overlap(want.text, [f"{p.title or ''} {p.text}" for p in candidates])
+        order = sorted(range(len(candidates)), key=lambda i: -(float(held[i]) + 0.3 * candidates[i].score))
+        return [candidates[i] for i in order[: _RANKED * self._passages]]
+
+    def _nearness(
+        self, wanted: Sequence[Wanted], candidates: Sequence[Sequence[Evidence]]
+    ) -> list[NDArray[np.float32]]:
+        """Cosine to the claim where the encoder reads the language, else the share of its words; one pass for all."""
+        near = [overlap(w.text, [p.text for p in c]) for w, c in zip(wanted, candidates, strict=True)]
+        read = [i for i, want in enumerate(wanted) if candidates[i] and self._reads(want)]
+        if self._encoder is not None and read:
+            vectors = self._encoder.encode(
+                [wanted[i].text for i in read] + [p.text for i in read for p in candidates[i]]
+            )
+            at = len(read)
+            for row, i in enumerate(read):
+                near[i] = vectors[at : at + len(candidates[i])] @ vectors[row]
+                at += len(candidates[i])
+        return near
+
+    def _reads(self, want: Wanted) -> bool:
+        return self._encoder is not None and want.lang == "en"
 
 
 def best_own(want: Wanted, limit: int) -> list[Evidence]:

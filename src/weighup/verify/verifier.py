@@ -213,7 +213,7 @@ class Verifier:
 
     @functools.cached_property
     def _encoder(self) -> Encoder:
-        from weighup.models import encoder
+        from weighup.models.open import encoder
 
         return self._given_encoder if self._given_encoder is not None else encoder(self.settings)
 
@@ -230,7 +230,7 @@ class Verifier:
         if self._given_model is not _UNSET:
             given: LanguageModel | None = self._given_model
             return given
-        from weighup.models import language_model
+        from weighup.models.open import language_model
 
         name = self.settings.models.language
         if self.offline and name.startswith(("openai:", "anthropic:")) and not self.settings.models.is_local:
