@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -16,7 +16,7 @@ _MANY = 1024
 
 @dataclass(slots=True)
 class _Lane:
-    """One host's turn: `free` is when the next request may start, in seconds of `time.monotonic`."""
+    """One host's turn: `free` is when the next request may start, in seconds of the clock."""
 
     free: float = 0.0
     users: int = 0
@@ -26,8 +26,16 @@ class _Lane:
 class Pacer:
     """Holds callers back until their host may be asked again. Thread-safe; keeps no host for ever."""
 
-    def __init__(self, per_second: float) -> None:
+    def __init__(
+        self,
+        per_second: float,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._gap = 1.0 / per_second
+        self._clock = clock
+        self._sleep = sleep
         self._lanes: dict[str, _Lane] = {}
         self._lock = threading.Lock()
 
@@ -46,7 +54,7 @@ class Pacer:
     def _enter(self, host: str) -> _Lane:
         with self._lock:
             if len(self._lanes) > _MANY:
-                now = time.monotonic()
+                now = self._clock()
                 self._lanes = {name: lane for name, lane in self._lanes.items() if lane.users or lane.free > now}
             lane = self._lanes.setdefault(host, _Lane())
             lane.users += 1
@@ -54,8 +62,8 @@ class Pacer:
 
     def _wait(self, lane: _Lane) -> None:
         with self._lock:
-            now = time.monotonic()
+            now = self._clock()
             start = max(now, lane.free)
             lane.free = start + self._gap
         if start > now:
-            time.sleep(start - now)
+            self._sleep(start - now)

@@ -172,7 +172,7 @@ class WebClient:
 
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(_Unsteady) | tenacity.retry_if_result(_try_again),
-            wait=_pause,
+            wait=lambda state: _pause(state, self.settings.timeout),
             stop=lambda state: (
                 state.attempt_number >= ATTEMPTS or time.monotonic() + state.upcoming_sleep >= patience.end
             ),
@@ -270,14 +270,15 @@ def _try_again(reply: Fetched) -> bool:
     return reply.status in _AGAIN
 
 
-def _pause(state: tenacity.RetryCallState) -> float:
-    """Seconds until the next try: what Retry-After asks for, else exponential with full jitter (0.5, 1, 2 … s)."""
+def _pause(state: tenacity.RetryCallState, timeout: float) -> float:
+    """Seconds until the next try: what Retry-After asks for, else about half a second, doubling, with jitter."""
     outcome = state.outcome
     if outcome is not None and not outcome.failed:
         asked = _retry_after(outcome.result().headers.get("retry-after", ""))
         if asked is not None:
             return asked
-    return random.uniform(0.0, 0.5 * 2.0**state.attempt_number)  # chance only spreads load, so it needs no seed
+    longest = min(0.5 * 2.0 ** (state.attempt_number - 1), timeout / 4)  # leaves time for the next try itself
+    return longest * random.uniform(0.5, 1.0)  # chance only spreads load, so it needs no seed
 
 
 def _retry_after(value: str) -> float | None:
