@@ -69,7 +69,8 @@ def check(
     offline: Annotated[bool, typer.Option("--offline", help="Never use the network: local store only.")] = False,
     brief: Annotated[bool, typer.Option("--brief", help="Write no text: extracts and probabilities only.")] = False,
     budget: Annotated[
-        str | None, typer.Option("--budget", help="Hard limits for each claim: tokens=2000,seconds=10,usd=0.01.")
+        str | None,
+        typer.Option("--budget", help="Hard limits for a claim, tokens=2000,seconds=10,usd=0.01; for all, run_usd=5."),
     ] = None,
     model: Annotated[
         str | None, typer.Option("--model", help="Language model: embedded, none, openai:NAME, anthropic:NAME, FILE.")

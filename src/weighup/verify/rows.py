@@ -151,7 +151,7 @@ def _bound(value: Day, moment: datetime) -> datetime | None:
     bound = parse_bound(value, where="date")
     if bound > moment + (_AHEAD if _is_day(value) else timedelta(minutes=5)):
         raise InvalidInput(f"date: {iso(bound)} is in the future; a claim cannot be checked before it is made")
-    return bound
+    return min(bound, moment)
 
 
 def _passages(row: InputRow, moment: datetime, warnings: list[str]) -> tuple[Evidence, ...]:
