@@ -29,9 +29,9 @@ def weigh_answers(answers: Sequence[str], top: Top, ask: Callable[[str], Top] | 
     _share(answers, list(range(len(answers))), "", top, 1.0, mass, ask, 0)
     if mass.sum() <= 0:
         return ()
-    # An answer whose tokens are all beyond the list gets at most the least listed probability.
-    floor = float(np.exp(min((logprob for _, logprob in top), default=-20.0)))
-    mass = np.maximum(mass, min(floor, mass[mass > 0].min()))
+    # An answer whose tokens are all beyond the list is no likelier than the least listed, nor than all unlisted ones.
+    listed = np.exp([logprob for _, logprob in top])
+    mass = np.maximum(mass, min(listed.min(), max(1.0 - listed.sum(), 1e-6), mass[mass > 0].min()))
     mass /= mass.sum()
     return tuple(float(p) for p in mass)
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import sqlite3
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ class RequestCache:
     def __init__(self, folder: Path, *, size: int) -> None:
         self.folder = folder
         self.size = size
-        self._failed = False
+        self._told = threading.Lock()  # taken by the first failure and never given back: one warning is enough
 
     def get(self, key: str) -> dict[str, Any] | None:
         """The kept answer, or None."""
@@ -64,6 +65,5 @@ class RequestCache:
         return (OSError, sqlite3.Error, diskcache.Timeout, ValueError)
 
     def _give_up(self, error: Exception) -> None:
-        if not self._failed:
+        if self._told.acquire(blocking=False):
             log.warning("request cache in %s cannot be used (%s); going on without it", self.folder, error)
-        self._failed = True

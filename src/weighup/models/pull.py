@@ -108,10 +108,9 @@ def _from_hub(asset: Asset, source: HubFile, part: Path, show: bool | None) -> N
     if have >= asset.size:
         part.unlink()
         have = 0
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     try:
-        with httpx.stream(
-            "GET", url, headers={"Range": f"bytes={have}-"} if have else {}, follow_redirects=True, timeout=30.0
-        ) as response:
+        with httpx.stream("GET", url, headers=headers, follow_redirects=True, timeout=30.0) as response:
             if response.status_code not in (200, 206):
                 raise ModelUnavailable(f"{_where(source)}: {url} answered {response.status_code}")
             resumed = response.status_code == 206
@@ -121,7 +120,7 @@ def _from_hub(asset: Asset, source: HubFile, part: Path, show: bool | None) -> N
             ):
                 total = have if resumed else 0
                 advance(total)
-                for data in response.iter_bytes(_CHUNK):
+                for data in response.iter_raw():
                     total += len(data)
                     if total > asset.size:
                         break
