@@ -35,7 +35,9 @@ parser.add_argument("--data", type=Path, required=True)
 parser.add_argument("--encoder", type=Path, required=True)
 parser.add_argument("--out", type=Path, required=True)
 parser.add_argument("--steps", type=int, default=2600)
-parser.add_argument("--minutes", type=float, default=25.0, help="the schedule ends here if the steps do not")
+parser.add_argument(
+    "--minutes", type=float, default=25.0, help="the schedule ends here if the steps do not; 0: no training"
+)
 parser.add_argument("--batch", type=int, default=32)
 parser.add_argument("--lr", type=float, default=2e-4)
 parser.add_argument("--seed", type=int, default=7)
@@ -134,7 +136,7 @@ running = 0.0
 begun = time.time()
 net.train()
 for step, batch in zip(range(args.steps), batches(), strict=False):
-    done = max(step / args.steps, (time.time() - begun) / 60 / args.minutes)
+    done = max(step / args.steps, (time.time() - begun) / 60 / args.minutes) if args.minutes else 1.0
     if done >= 1:
         break
     for group, peak in zip(optimiser.param_groups, peaks, strict=True):
@@ -181,9 +183,9 @@ print(f"dev, mixed {share} shift {shift.round(2).tolist()}\n" + dev_table(deep +
 save_wide(wide, share, shift, divisor, args.out / "stance-wide.npz")
 recipe = {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items() if k not in PATHS}
 recipe |= {"round": ROUND, "weights": WEIGHT, "minutes": round(minutes, 1), "sets": [*SETS, *EXTRA]}
-recipe |= {"wide_share": share, "shift": [round(float(s), 2) for s in shift], "temperature": round(divisor, 2)}
 recipe |= {"pairs_seen": step * args.batch}
-stages = [*stages, recipe]
+mixed = {"wide_share": share, "shift": [round(float(s), 2) for s in shift], "temperature": round(divisor, 2)}
+stages = [*stages, recipe | mixed] if step else [*stages[:-1], stages[-1] | mixed]
 if args.keep:
     torch.save({"net": net.state_dict(), "stages": stages}, args.keep)
 ship(net, args, stages, files, dev)

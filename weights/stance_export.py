@@ -87,11 +87,11 @@ def ship(
         fp32 = StanceModel(
             ort.InferenceSession(str(fp32_file)), Wide.load(wide_file), load_tokenizer(tokenizer_file), "fp32"
         )
-        dev_fp32 = mean_f1(logits_of(fp32, dev[::3]), dev[::3])
+        dev_fp32 = mean_f1(logits_of(fp32, dev), dev)
     card_file.write_text(json.dumps({"version": VERSION}), encoding="utf-8")
     int8 = StanceModel.load(model_file)
     dev_logits = logits_of(int8, dev)
-    dev_int8 = mean_f1(dev_logits[::3], dev[::3])
+    dev_int8 = mean_f1(dev_logits, dev)
     card = {
         "name": "weighup-stance",
         "version": VERSION,
@@ -112,8 +112,8 @@ def ship(
         "dev": {
             "split": "valid of covid_fact, climate_fever, check_covid; 15 % of groups of healthver, fool_me_twice",
             "per_set": table(dev_logits, dev),
-            "mean_macro_f1": round(mean_f1(dev_logits, dev), 4),
-            "every_third_pair": {"fp32": round(dev_fp32, 4), "int8": round(dev_int8, 4)},
+            "mean_macro_f1_fp32": round(dev_fp32, 4),
+            "mean_macro_f1_int8": round(dev_int8, 4),
             "int8_loss": round(dev_fp32 - dev_int8, 4),
         },
         "intended_use": "Ranking and weighing short English evidence passages for or against a claim, as one signal "

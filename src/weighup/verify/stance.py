@@ -55,6 +55,8 @@ class StanceModel:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads or 0
         options.inter_op_num_threads = 1
+        # Threads that spin while they wait slow everything else on a busy machine, and themselves with it.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         session = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
         version = str(json.loads(card.read_text(encoding="utf-8"))["version"])
         return cls(session, Wide.load(wide), load_tokenizer(words), version)
