@@ -22,11 +22,15 @@ _STAY = frozenset({"html", "head", "body"})
 _UNSEEN = re.compile(
     r"display:none|visibility:(?:hidden|collapse)|content-visibility:hidden"
     r"|(?:^|;)opacity:(?:0?\.0\d*|0)(?:%|;|!|$)"
-    r"|(?:^|;)font-size:(?:0|0?\.\d+|1|1\.\d+)(?:px|pt|em|rem|%|;|!|$)(?<!1em)(?<!1rem)"
     r"|text-indent:-\d{3,}|(?:^|;)(?:left|top|right|bottom|margin-left|margin-top):-\d{3,}"
     r"|clip:rect\(0|clip:rect\(1px|clip-path:(?:inset\((?:50|100)%|circle\(0)"
     r"|transform:scale\(0(?:\.0+)?\)"
 )
+_FONT_SIZE = re.compile(r"(?:^|;)font-size:(\d*\.?\d+)(px|pt|r?em|%|)(?:;|!|$)")
+_PIXELS = {"px": 1.0, "pt": 4 / 3, "em": 16.0, "rem": 16.0, "%": 0.16, "": 0.0}
+_SMALLEST = 4.0
+"""Pixels; nobody reads smaller letters."""
+
 _NO_SIZE = re.compile(r"(?:^|;)(?:max-)?(?:height|width):(?:0|1px)(?:px|pt|em|rem|%)?(?:;|!|$)")
 _COLOUR = re.compile(r"(?:^|;)color:([^;!]+)")
 _BACKGROUND = re.compile(r"(?:^|;)background(?:-color)?:([^;!]+)")
@@ -74,6 +78,8 @@ def _unseen(style: str, element: HtmlElement) -> bool:
         return True
     if "overflow:hidden" in style and _NO_SIZE.search(style):
         return True
+    if _no_font(style):
+        return True
     colour = _COLOUR.search(style)
     if colour is None:
         return False
@@ -81,6 +87,11 @@ def _unseen(style: str, element: HtmlElement) -> bool:
     if background is None:  # nothing says otherwise, so it stands on the browser's white
         return colour[1] in _WHITE and not element.get("class")
     return _same_colour(colour[1], background)
+
+
+def _no_font(style: str) -> bool:
+    size = _FONT_SIZE.search(style)
+    return size is not None and float(size[1]) * _PIXELS[size[2]] < _SMALLEST
 
 
 def _background(style: str, element: HtmlElement) -> str | None:
@@ -107,7 +118,7 @@ def _hidden_names(tree: HtmlElement) -> frozenset[str]:
     for sheet in tree.iter("style"):
         for selectors, style in _RULE.findall(_top_level(re.sub(r"/\*.*?\*/", "", sheet.text or "", flags=re.DOTALL))):
             normal = _normal(style)
-            if _UNSEEN.search(normal) or ("overflow:hidden" in normal and _NO_SIZE.search(normal)):
+            if _UNSEEN.search(normal) or _no_font(normal) or ("overflow:hidden" in normal and _NO_SIZE.search(normal)):
                 for selector in selectors.split(","):
                     simple = _SIMPLE.fullmatch(selector.strip())
                     if simple:

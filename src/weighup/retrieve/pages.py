@@ -19,7 +19,7 @@ from urllib.parse import urljoin, urlsplit
 from weighup.errors import PageRefused, SourceUnavailable
 from weighup.retrieve.guard import shown
 from weighup.retrieve.hostile import defuse, suspicious_instructions
-from weighup.retrieve.receive import Fetched, charset, decode
+from weighup.retrieve.receive import Fetched, decode
 from weighup.texts import clean, language, shorten
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def read_fetched(fetched: Fetched) -> Page:
 
 def read_html(content: bytes | str, url: str, *, encoding: str | None = None) -> Page:
     """Read an HTML page at hand. `encoding` is the charset its server declared. Raises PageRefused."""
-    text = content if isinstance(content, str) else decode(content, charset(encoding) or _declared(content))
+    text = content if isinstance(content, str) else decode(content, encoding, _declared(content))
     tree = _tree(text, url)
     from weighup.retrieve.hidden import strip_hidden
     from weighup.retrieve.pagedates import page_dates
@@ -246,7 +246,7 @@ def _main_text(tree: HtmlElement) -> str:
 def _declared(content: bytes) -> str | None:
     """The charset that the page itself declares near its start."""
     found = _META_CHARSET.search(content[:4096])
-    return charset(found[1].decode("ascii", errors="replace")) if found else None
+    return found[1].decode("ascii", errors="replace") if found else None
 
 
 def _title(tree: HtmlElement) -> str | None:

@@ -25,6 +25,9 @@ _SUPERSETS = {"iso8859-1": "cp1252", "ascii": "cp1252", "gb2312": "gb18030", "gb
 _NO_CHARSET = frozenset({"utf-7", "idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined"})
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 
+BROKEN = 0.01
+"""Share of unreadable characters up to which a page is only damaged, not in another charset."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
@@ -51,22 +54,23 @@ class Fetched:
             raise SourceUnavailable(f"{shown(self.url)} answered with something that is not JSON") from None
 
 
-def decode(content: bytes, declared: str | None = None) -> str:
-    """Bytes as text; never fails. A byte order mark counts first. What reads as UTF-8 is UTF-8, whatever the server
-    declares (other texts hardly ever do by chance); then the declared charset; then a guess by charset-normalizer."""
+def decode(content: bytes, *declared: str | None) -> str:
+    """Bytes as text; never fails. A byte order mark counts first. What reads as UTF-8 is UTF-8, whatever is declared
+    (other texts hardly ever read so by chance); then the declared charsets in order; then a guess."""
     for mark, name in _MARKS:
         if content.startswith(mark):
             return content[len(mark) :].decode(name, errors="replace")
-    codec = charset(declared)
+    codecs_declared = [codec for codec in map(charset, declared) if codec]
     # Seven-bit texts are valid UTF-8 in any case, so there a declared ISO-2022-JP must be believed.
-    for one in (codec, "utf-8") if codec and content.isascii() else ("utf-8", codec):
-        if one:
-            try:
-                return content.decode(one)
-            except UnicodeDecodeError:
-                continue
-    if codec:
-        return content.decode(codec, errors="replace")
+    for codec in [*codecs_declared, "utf-8"] if content.isascii() else ["utf-8", *codecs_declared]:
+        try:
+            return content.decode(codec)
+        except UnicodeDecodeError:
+            continue
+    for codec in [*codecs_declared, "utf-8"]:
+        text = content.decode(codec, errors="replace")
+        if text.count("\ufffd") <= len(text) * BROKEN:
+            return text
     from charset_normalizer import from_bytes
 
     # The start tells the charset; the whole might take long.
