@@ -24,6 +24,7 @@ from weighup.retrieve.types import Source
 from weighup.settings import Settings, load_settings
 from weighup.texts import clean, language
 from weighup.verify import decision
+from weighup.verify.bounds import without_later
 from weighup.verify.content import ContentModel
 from weighup.verify.contract import Verdict
 from weighup.verify.decision import Prepared, Weighed
@@ -130,7 +131,8 @@ class Verifier:
         found = extract(text)
         # By what is written: a wrong `lang` must not send a text to a model that cannot read it.
         lang = language(found.claim)
-        warnings = [*claim.warnings, *found.warnings]
+        claim, later = without_later(claim)
+        warnings = [*claim.warnings, *later, *found.warnings]
         if lang == "mixed":
             warnings.append("the text mixes languages; it was read as English")
             lang = "en"
