@@ -32,6 +32,7 @@ METHOD = Method(
     arxiv="2510.11277",
     command="weighup check",
     status="partial",
+    claim_check="weighup.verify.claim_checks:ease",
 )
 Array = NDArray[np.float32]
 _WEIGHTS = Path(__file__).parent.parent / "_weights"
