@@ -78,7 +78,8 @@ def _sniff(path: Path, stream: BinaryIO) -> None:
         raise InvalidInput(f"{path}: cannot be read: {error}") from error
     if start.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise InvalidInput(f"{path}: is UTF-16; save it as UTF-8 (iconv -f UTF-16 -t UTF-8)")
-    if start.count(0) > len(start) // 100 and not start.startswith((b"{", _UTF8_MARK)):
+    controls = sum(byte < 32 and byte not in b"\t\n\v\f\r" for byte in start)
+    if controls > len(start) // 20 and not start.startswith((b"{", _UTF8_MARK)):
         raise InvalidInput(f"{path}: is binary, not rows of text")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from weighup.texts import clean
+from weighup.texts import clean, shorten
 from weighup.verify.contract import EvidenceView, ExpertName, Label, PerspectiveView, UsageView, Verdict
 
 HEADLINES: dict[Label, str] = {
@@ -90,7 +90,9 @@ def plain(text: str) -> str:
 
 def day(date: str | None) -> str:
     """A date as read by people: midnight is left out; None is undated."""
-    return plain(date).removesuffix("T00:00:00Z").removesuffix(":00Z").replace("T", " ") if date else "undated"
+    if not date:
+        return "undated"
+    return shorten(plain(date), 25).removesuffix("T00:00:00Z").removesuffix(":00Z").replace("T", " ")
 
 
 def safe_link(url: str | None) -> str | None:

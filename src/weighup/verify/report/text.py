@@ -184,7 +184,7 @@ def _print_background(verdict: Verdict, console: Console) -> None:
     section("Asked", list(phrases.queries(verdict)))
     missing = [f"{kind}: {plain(view.text)}" for kind, view in verdict.perspectives.items() if not view.available]
     section("Unavailable", missing)
-    section("Versions", [f"{name}: {plain(version)}" for name, version in verdict.model_versions.items()])
+    section("Versions", [f"{plain(name)}: {plain(version)}" for name, version in verdict.model_versions.items()])
     console.print()
     console.print(Text(phrases.METHOD, style="dim"))
     console.print(Text(phrases.LIMITS, style="dim"))
