@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from weighup.texts import clean
 
 MAX_TERMS = 24
-# A query reads at most about this many postings: common words are left out as long as rarer ones are there. It keeps
-# the 95th percentile flat on millions of passages and costs no measurable recall (docs/store.md).
+# A query reads at most about this many postings: common words are left out as long as rarer ones are there. Ranking
+# costs about 1 microsecond a posting, so this keeps the 95th percentile flat on millions of passages (docs/store.md).
 MAX_POSTINGS = 20_000
 _MAX_QUERY = 2_000  # characters of a query that are read at all
 _MAX_COUNTED = 64  # terms of it that are looked up at all
@@ -64,11 +64,11 @@ class TermCounts:
 
 
 def search(
-    connection: sqlite3.Connection, counts: TermCounts, query: str, *, before: int | None, limit: int
+    connection: sqlite3.Connection, counts: TermCounts, query: str, *, before: int | None, limit: int, enough: int
 ) -> list[int]:
     """Passage ids by BM25, best first; with `before` only passages dated strictly earlier (undated ones never).
 
-    Rare terms are tried first. Should they not fill `limit` under the bound, all terms are.
+    At most `limit`. Rare terms are tried first; should they find fewer than `enough`, all terms are.
     """
     counted = [(counts.count(connection, term), term) for term in query_terms(query)]
     present = sorted(pair for pair in counted if pair[0])[:MAX_TERMS]
@@ -82,7 +82,7 @@ def search(
         rare.append(term)
         spent += count
     found = _ranked(connection, rare, before, limit, whole=spent <= MAX_POSTINGS)
-    if len(found) < limit and len(rare) < len(present):
+    if len(found) < min(enough, limit) and len(rare) < len(present):
         found = _ranked(connection, [term for _, term in present], before, limit, whole=True)
     return found
 

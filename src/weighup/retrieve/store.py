@@ -244,16 +244,21 @@ class EvidenceStore:
     ) -> list[Evidence]:
         if not query.strip():
             return []
-        depth = max(_DEPTH, 2 * limit)
+        depth, enough = max(_DEPTH, 2 * limit), limit
         while True:
-            rankings = [lexical.search(connection, self._counts, query, before=before, limit=depth)]
+            rankings = [lexical.search(connection, self._counts, query, before=before, limit=depth, enough=enough)]
             if embedded is not None:
                 rankings += self._vectors.search(connection, embedded, before=before, limit=depth)
             found = evidence_for(connection, fuse(rankings), query=query, before=before, limit=limit)
-            # Copies and overlaps are dropped after ranking; look deeper when too little is left and there is more.
-            if len(found) >= limit or depth >= 16 * _DEPTH or all(len(ranking) < depth for ranking in rankings):
+            if len(found) >= limit or depth >= 16 * _DEPTH:
                 return found
-            depth *= 4
+            # Copies and overlaps were dropped after ranking; look wider, then deeper, while there is more to see.
+            if enough <= len(rankings[0]) < depth:
+                enough = depth
+            elif all(len(ranking) < depth for ranking in rankings):
+                return found
+            else:
+                depth, enough = depth * 4, depth * 4
 
     def _query_vectors(
         self, connection: sqlite3.Connection, queries: Sequence[str], vectors: NDArray[np.float32] | None

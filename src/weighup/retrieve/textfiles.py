@@ -105,6 +105,7 @@ def read_pdf(file: BinaryIO, name: str) -> Iterator[Document | Broken]:
     from pypdf import PdfReader
     from pypdf.errors import PyPdfError
 
+    expected: tuple[type[Exception], ...] = (PyPdfError, *_PDF_ERRORS)
     file.seek(0, 2)
     if file.tell() > MAX_PDF:
         yield Broken(name, None, f"is over {MAX_PDF // 1_000_000} MB, too large to be read")
@@ -118,7 +119,7 @@ def read_pdf(file: BinaryIO, name: str) -> Iterator[Document | Broken]:
                 return
             text = "\n\n".join(page.extract_text() for page in pdf.pages).strip()
             title = pdf.metadata.title if pdf.metadata else None
-    except (PyPdfError, *_PDF_ERRORS) as error:
+    except expected as error:
         yield Broken(name, None, f"is not a readable PDF ({str(error)[:120] or type(error).__name__})")
         return
     if text:
