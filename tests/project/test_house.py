@@ -50,7 +50,7 @@ def test_no_file_names_a_place_on_somebodys_machine() -> None:
 
 
 def test_no_file_leaves_work_for_later() -> None:
-    later = re.compile(r"\b(?:TODO|FIXME|XXX|NotImplementedError)\b")
+    later = re.compile(r"\b(?:TODO|FIXME|XXX)\b|raise NotImplementedError")
     found = [name(p) for p in TEXTS if p != Path(__file__) and later.search(p.read_text(encoding="utf-8"))]
     assert not found, f"unfinished: {found}"
 
