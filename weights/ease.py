@@ -31,7 +31,7 @@ from weighup.verify.prompts import prompt
 from weighup.verify.types import KINDS
 
 MEMBERS = 8
-RISK = 0.3  # share of wrong calls among those made, on held-out fit items, that the threshold keeps to
+RISK = 1 / 3  # share of wrong calls among held-out real or fake items called, that the threshold keeps to
 
 
 def weights_of(t: Table, y: np.ndarray) -> np.ndarray:
@@ -108,24 +108,28 @@ def log_loss(p: np.ndarray, y: np.ndarray) -> float:
     return float(-np.mean(np.log(np.clip(np.where(y == 1, p, 1 - p), 1e-4, 1))))
 
 
-def ask(items: list[Item], limit: int) -> None:
-    """The language model's opinion on the first `limit` items, in place."""
+def ask(items: list[Item], limit: int, kept: Path | None) -> None:
+    """The language model's opinion on `limit` items drawn by a fixed shuffle, in place; `kept` saves what it said."""
     model = language_model()
     judge = prompt("judge", "en")
-    chosen = [i for i in np.random.default_rng(0).permutation(len(items))[:limit] if items[i].source != "ced_weibo"]
-    questions = [
-        Question(judge.fill(claim=items[i].text[:600], passages=""), judge.answers, judge.system) for i in chosen
-    ]
-    for start in range(0, len(questions), 100):
-        for i, choice in zip(
-            chosen[start : start + 100], model.choose(questions[start : start + 100], meter=Meter()), strict=True
-        ):
-            items[i].opinion = choice.probabilities or None
-        print("asked", start + 100, "of", len(questions), flush=True)
+    said: dict[str, list[float]] = json.loads(kept.read_text()) if kept and kept.exists() else {}
+    drawn = [items[i] for i in np.random.default_rng(0).permutation(len(items))]
+    chosen = [i for i in drawn if i.source != "ced_weibo"][:limit]
+    new = list(dict.fromkeys(i.text for i in chosen if i.text not in said))
+    for start in range(0, len(new), 100):
+        part = new[start : start + 100]
+        questions = [Question(judge.fill(claim=t[:600], passages=""), judge.answers, judge.system) for t in part]
+        for text, choice in zip(part, model.choose(questions, meter=Meter()), strict=True):
+            said[text] = list(choice.probabilities)
+        if kept:
+            kept.write_text(json.dumps(said))
+        print("asked", start + len(part), "of", len(new), flush=True)
+    for item in chosen:
+        item.opinion = tuple(said[item.text]) or None
 
 
 def measure(ease: Ease, items: list[Item], seed: int = 0) -> dict:
-    """Per set and q on `items`: EASE and what it should beat, as macro-F1 (real v fake at 0.5), AUROC, and calls made."""
+    """Per set and q on `items`: EASE and what it should beat, as macro-F1 (real v fake at 0.5), AUROC, calls made."""
     report: dict = {}
     for q in QS:
         t = table(items, [(q, 0.0), (q, 0.3)], seed, ask=0.5)
@@ -181,16 +185,13 @@ def run(ease: Ease, t: Table) -> dict:
 
 
 def floor_for(p: np.ndarray, y: np.ndarray, risk: float) -> float:
-    """Least confidence from which on the share of wrong calls stays within `risk` (an item labelled unknown is wrong
-    either way), with one standard error to spare; 0.99 if none does."""
+    """Least confidence from which on the share of wrong calls stays within `risk`; 0.99 if none does."""
     confidence, wrong = np.maximum(p, 1 - p), (p >= 0.5).astype(int) != y
     for at in np.arange(0.5, 0.96, 0.01):
         called = confidence >= at
-        n = called.sum()
-        if n < 30:
+        if called.sum() < 30:
             break
-        rate = wrong[called].mean()
-        if rate + (rate * (1 - rate) / n) ** 0.5 <= risk:
+        if wrong[called].mean() <= risk:
             return round(float(at), 2)
     return 0.99
 
@@ -203,10 +204,10 @@ def gathered(args: argparse.Namespace, part: str, limit: int | None) -> list[Ite
     else:
         items = load(args.data, part, limit)
         fill(items)
-    if args.opinions and not any(i.opinion for i in items):
-        ask(items, args.opinions)
-    if kept:
-        kept.write_bytes(pickle.dumps(items))
+        if kept:
+            kept.write_bytes(pickle.dumps(items))
+    if args.opinions:
+        ask(items, args.opinions, args.keep / "opinions.json" if args.keep else None)
     return items
 
 
@@ -215,7 +216,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--out", type=Path, default=Path("src/weighup/_weights"))
     parser.add_argument("--opinions", type=int, default=1500, help="items on which the language model is asked")
-    parser.add_argument("--shapes", default="0:0.003,0:0.03,8:0.3", help="hidden:C of the heads that are tried")
+    parser.add_argument("--shapes", default="0:0.01,0:0.1,8:0.3", help="hidden:C of the heads that are tried")
     parser.add_argument("--keep", type=Path, help="folder that keeps stances and opinions between runs")
     args = parser.parse_args()
 
@@ -279,8 +280,8 @@ def main() -> None:
 
     known = t.label < 2
     grid = {}
-    for a in np.arange(0.2, 0.71, 0.05):
-        for b in np.arange(0.3, 0.71, 0.05):
+    for a in np.arange(0.35, 0.66, 0.05):
+        for b in np.arange(0.35, 0.66, 0.05):
             _, p = chosen_with(a, b)
             grid[(round(a, 2), round(b, 2))] = np.mean(
                 [log_loss(p[known & (t.source == s)], t.label[known & (t.source == s)]) for s in EVIDENCED]
@@ -289,7 +290,7 @@ def main() -> None:
     reliable_at |= {"evidence": a, "reasoning": b}
     chosen, p = chosen_with(a, b)
     for i, kind in enumerate(KINDS):
-        mine = chosen == i
+        mine = known & (chosen == i)
         threshold[kind] = floor_for(p[mine], t.label[mine], RISK)
 
     arrays = {}

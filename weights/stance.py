@@ -59,8 +59,8 @@ started = time.time()
 PATHS = ("data", "encoder", "out", "start", "keep")
 # How many pairs of each source one round draws; neutral fool_me_twice pairs are 9 in 10, so they are drawn apart.
 ROUND = {
-    "healthver": 1569, "covid_fact": 4500, "climate_fever": 4200, "check_covid": 1401, "fool_me_twice": 1258,
-    "fool_me_twice neutral": 3500, "rte": 1000, "scifact_rte": 564, "wice_claims": 200, "med": 300,
+    "healthver": 1569, "covid_fact": 4200, "climate_fever": 4200, "check_covid": 1401, "fool_me_twice": 1258,
+    "fool_me_twice neutral": 500, "rte": 1000, "scifact_rte": 564, "wice_claims": 200, "med": 300,
     "edited": 2500, "own_sentence": 600,
 }  # fmt: skip
 WEIGHT = {"edited": 0.6, "own_sentence": 0.5, "med": 0.5, "wice_claims": 0.7, "rte": 0.7}

@@ -41,8 +41,11 @@ def rows(path: Path) -> list[dict]:
         return [json.loads(line) for line in f]
 
 
-def news_pairs(path: Path, source: str) -> list[Pair]:
+def news_pairs(path: Path, source: str, *, retrieved: bool) -> list[Pair]:
     """Every evidence item of a file with its own stance; for `gold` flags, gold takes the claim's label.
+
+    fool_me_twice's other, merely retrieved, sentences have no label; with `retrieved` they are taken as neutral, which
+    many are, and some are not (training draws a few; dev and test are scored without them, and with them beside).
 
     fool_me_twice lists each gold sentence a second time among the retrieved ones (flag false): that copy would be
     the same pair with two labels, so it is left out.
@@ -52,7 +55,7 @@ def news_pairs(path: Path, source: str) -> list[Pair]:
         group = str(row.get("group") or row["text"].lower())
         gold = {item["text"] for item in row["evidence"] if item.get("gold")}
         for item in row["evidence"]:
-            if item.get("gold") is False and item["text"] in gold:
+            if item.get("gold") is False and (not retrieved or item["text"] in gold):
                 continue
             stance = item.get("stance")
             if stance is None:
@@ -79,14 +82,15 @@ def load(data: Path) -> tuple[list[Pair], list[Pair], list[Path]]:
     barred: set[str] = set()
     for name in SETS:
         folder = data / "news" / name
-        valid = news_pairs(folder / "valid.jsonl.gz", name)
+        valid = news_pairs(folder / "valid.jsonl.gz", name, retrieved=True)
+        labelled = news_pairs(folder / "valid.jsonl.gz", name, retrieved=False)
         files.append(folder / "valid.jsonl.gz")
         if (folder / "train.jsonl.gz").exists():
             files.append(folder / "train.jsonl.gz")
-            train += news_pairs(folder / "train.jsonl.gz", name)
-            dev += valid
+            train += news_pairs(folder / "train.jsonl.gz", name, retrieved=True)
+            dev += labelled
         else:
-            dev += [p for p in valid if held_out(p.group)]
+            dev += [p for p in labelled if held_out(p.group)]
             train += [p for p in valid if not held_out(p.group)]
         # Only the claims of the test file are read, to keep a claim that is in two splits out of training.
         barred |= {key(row["text"]) for row in rows(folder / "test.jsonl.gz")}

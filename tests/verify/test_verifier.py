@@ -159,7 +159,7 @@ def test_tomorrows_article_cannot_reach_a_verdict(models_ready) -> None:
 
 
 def test_written_parts_take_at_most_three_calls_and_are_attributed(models_ready) -> None:
-    model = Scripted(text="The Golden Gate Bridge opened in 1937.")
+    model = Scripted(text="The Golden Gate Bridge opened to traffic on 27 May 1937, to be exact.")
     with Verifier(offline=True, search=False, language_model=model) as made:
         verdict = _one(made, CLAIM, SUPPORT)
     assert verdict.usage.calls == 3
@@ -169,7 +169,9 @@ def test_written_parts_take_at_most_three_calls_and_are_attributed(models_ready)
 
 
 def test_an_ungrounded_summary_is_dropped_and_said(models_ready) -> None:
-    with Verifier(offline=True, search=False, language_model=Scripted(text="It opened in 1888.")) as made:
+    with Verifier(
+        offline=True, search=False, language_model=Scripted(text="It opened to traffic on 27 May 1888 for cars.")
+    ) as made:
         verdict = _one(made, CLAIM, SUPPORT)
     assert "1888" not in verdict.perspectives["evidence"].text
     assert any("figures" in warning for warning in verdict.warnings)

@@ -157,7 +157,7 @@ def _perspectives(weighed: Weighed, ease: Ease, rows: dict[Kind, Array]) -> dict
     knows = lang != "other" and not failed
     said = reasoning.template(weighed.prior, written.opinion if written else None, weighed.writer or "")
     if written is not None and written.explanation is not None:
-        said = f"{said} It writes: {written.explanation}"
+        said = f"{said} In the model's words: “{written.explanation}”"
     if failed and written is not None:
         said = f"Unavailable: {written.failed}"
     elif lang == "other":
@@ -167,7 +167,7 @@ def _perspectives(weighed: Weighed, ease: Ease, rows: dict[Kind, Array]) -> dict
         "evidence": Perspective(
             "evidence",
             readable,
-            f"{summary} {extracted}" if summary else extracted,
+            f"{extracted} In {weighed.writer}'s words: “{summary}”" if summary else extracted,
             verdict("evidence") if readable else (0.0, 0.0, 1.0),
             tuple(stanced),
             tuple(found.queries),

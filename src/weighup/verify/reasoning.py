@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weighup.texts import clean, shorten
+from weighup.verify.knowledge import content_words
 
 Array = NDArray[np.float32]
 
@@ -29,6 +30,11 @@ def written(text: str, limit: int = 600) -> str:
     text = " ".join(clean(text).split())
     end = max(text.rfind(mark) for mark in (". ", "! ", "? ", "。", "."))
     return shorten(text[: end + 1] if end > 30 else text, limit)
+
+
+def repeats(text: str, claim: str) -> bool:
+    """Whether `text` adds fewer than three content words to the claim: then it explains nothing."""
+    return len(content_words(text) - content_words(claim) - {"claim", "true", "false", "statem"}) < 3
 
 
 def note(prior: float, model: tuple[float, float, float] | None) -> str:

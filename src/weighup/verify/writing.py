@@ -52,7 +52,10 @@ def opine(model: LanguageModel, claim: str, lang: str, meter: Meter, folder: Pat
     real, fake, unknown = choice.probabilities
     done.opinion = (real, fake, unknown)
     text = _text(model, Prompt(explain.fill(claim=claim, passages=""), explain.system, explain.max_tokens), meter, done)
-    done.explanation = text
+    if text is not None and reasoning.repeats(text, claim):
+        done.warnings.append("the model's explanation was dropped: it only repeats the claim")
+    else:
+        done.explanation = text
     return done
 
 
@@ -74,7 +77,7 @@ def summarise(
     text = _text(model, Prompt(file.fill(claim=claim, passages=listed), file.system, file.max_tokens), meter, done)
     if text is None:
         return
-    fault = evidence.grounded(text, claim, texts)
+    fault = "it only repeats the claim" if reasoning.repeats(text, claim) else evidence.grounded(text, claim, texts)
     if fault is None:
         done.summary = text
     else:
