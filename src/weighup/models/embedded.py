@@ -26,8 +26,6 @@ from weighup.settings import ModelSettings
 
 log = logging.getLogger(__name__)
 
-# How many requests the engine works on side by side; see docs/models.md for the measurement.
-SLOTS = 2
 # Alternatives listed for a token: enough that every sensible answer's first token is among 49,152.
 _LISTED = 1000
 _CUTS = 6
@@ -39,7 +37,9 @@ class EmbeddedBackend:
 
     constrains = True
     remote = False
-    concurrency: int | None = SLOTS
+    # One at a time: side by side they would share the same cores for no gain (benchmarks/engine.py), and what is
+    # written would hang on who else is writing.
+    concurrency: int | None = 1
 
     def __init__(self, path: Path, *, name: str, version: str, context: int = 4096, threads: int = 0) -> None:
         self.path = path
@@ -119,7 +119,7 @@ class EmbeddedBackend:
         return shared(("llama", self.path, self.context, self.threads), self._open)
 
     def _open(self) -> LlamaEngine:
-        return LlamaEngine(self.path, context=self.context, threads=self.threads, slots=SLOTS)
+        return LlamaEngine(self.path, context=self.context, threads=self.threads)
 
 
 def _cut(messages: Sequence[Message], share: float) -> list[Message]:
