@@ -1,8 +1,9 @@
 """What well-known models cost, in US dollars for a million tokens, so that money can be metered.
 
-List prices for standard (not batch, not cached) use, as published on openai.com/api/pricing and
-docs.anthropic.com/en/docs/about-claude/pricing and collected in LiteLLM's model_prices_and_context_window.json (MIT),
-read in November 2026. Prices change: `models.prices` in weighup.toml overrides any of them and adds others.
+List prices for standard (not batch, not cached) use. Each is the one on which several public price tables that cite
+the vendors' pages agreed in November 2026 (gptme's and GitHub's docs' among them); the vendors' own pages,
+openai.com/api/pricing and docs.anthropic.com/en/docs/about-claude/pricing, are what counts and may have moved on.
+`models.prices` in weighup.toml overrides any of them and adds others.
 """
 
 from __future__ import annotations
