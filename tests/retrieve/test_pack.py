@@ -90,11 +90,14 @@ def test_no_claim_stands_in_it(
         assert not claims & sentences
 
 
-def test_meaning_is_searched_with_the_embedded_encoder(models_ready: Path) -> None:
+def test_the_vectors_are_the_embedded_encoders(models_ready: Path, documents: list[Document]) -> None:
     from weighup.models.encoder import OnnxEncoder
+    from weighup.retrieve.writer import prepare
 
     encoder = OnnxEncoder.load()
     assert f"{encoder.name} {encoder.version}" == VECTORS_BY
-    with open_starter_pack(encoder=encoder) as store:
-        [found] = store.search(["white Arctic predators are losing their sea-ice hunting grounds"], limit=10)
-    assert "Polar bear" in {item.title for item in found}
+    chosen = [prepare(document) for document in documents[::150]]
+    asked = encoder.encode([item.passages()[0] for item in chosen])
+    with open_starter_pack() as store:
+        found = store.search(["zzzz"] * len(chosen), limit=1, vectors=asked)
+    assert [one.text for [one] in found] == [item.text[slice(*item.spans[0])] for item in chosen]

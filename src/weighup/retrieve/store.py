@@ -31,7 +31,7 @@ from weighup.retrieve import lexical, schema, writer
 from weighup.retrieve.fusion import fuse
 from weighup.retrieve.results import evidence_for
 from weighup.retrieve.types import Document, Evidence
-from weighup.retrieve.vectors import VectorIndex, quantise
+from weighup.retrieve.vectors import HandedRows, VectorIndex
 from weighup.retrieve.writer import AddReport, Prepared
 
 log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ class EvidenceStore:
         batches wrote is kept. Raises StoreError, and InvalidInput if `vectors` do not fit.
         """
         report = AddReport()
-        rows = None if vectors is None else _Rows(vectors)
+        rows = None if vectors is None else HandedRows(vectors)
         if rows is not None or self.encoder is not None:
             dimension = rows.dimension if rows is not None else self.encoder.dimension  # type: ignore[union-attr]
             self._agree_on_vectors(made_by or self._label() or _GIVEN, dimension)
@@ -302,7 +302,7 @@ class EvidenceStore:
             old = writer.known(connection, batch)
         fresh = {item.hash: item for item in batch if item.hash not in old}
         texts = [text for item in fresh.values() for text in item.passages()]
-        rows = _Rows(encoder.encode(texts))
+        rows = HandedRows(encoder.encode(texts))
         made = {key: rows.take(len(item.spans)) for key, item in fresh.items()}
         return [_with_rows(item, made[item.hash]) if item.hash in made else item for item in batch]
 
@@ -351,27 +351,6 @@ class EvidenceStore:
                 connection.close()
             else:
                 self._readers.put(connection)
-
-
-class _Rows:
-    """Vectors handed out in order, a document's passages at a time, as int8."""
-
-    def __init__(self, vectors: NDArray[np.float32]) -> None:
-        if vectors.ndim != 2 or vectors.shape[1] == 0:
-            raise InvalidInput(f"vectors: shape {vectors.shape}; float32 [passages, dimension] is needed")
-        self._vectors = vectors
-        self._at = 0
-        self.dimension = int(vectors.shape[1])
-
-    @property
-    def left(self) -> int:
-        return len(self._vectors) - self._at
-
-    def take(self, count: int) -> NDArray[np.int8]:
-        if count > self.left:
-            raise InvalidInput(f"vectors: only {len(self._vectors)} rows, but there are more passages than that")
-        self._at += count
-        return quantise(np.asarray(self._vectors[self._at - count : self._at], dtype=np.float32))
 
 
 def _with_rows(item: Prepared, rows: NDArray[np.int8]) -> Prepared:

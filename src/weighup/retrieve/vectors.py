@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from weighup.errors import InvalidInput
+
 SEGMENT = 32_768  # rows of a sealed index: about 13 MB, built in a second
 _LISTS = 128
 _PROBES = 24  # of 128 lists: recall@10 above 0.9 (docs/store.md)
@@ -28,6 +30,27 @@ def quantise(vectors: NDArray[np.float32]) -> NDArray[np.int8]:
     """Float rows [n, d] to int8 rows of the same direction. A zero row stays zero and is never found."""
     peak = np.abs(vectors).max(axis=1, keepdims=True, initial=1e-12)
     return np.asarray(np.rint(vectors / peak * 127), dtype=np.int8)
+
+
+class HandedRows:
+    """Vectors handed out in order, a document's passages at a time, as int8."""
+
+    def __init__(self, vectors: NDArray[np.float32]) -> None:
+        if vectors.ndim != 2 or vectors.shape[1] == 0:
+            raise InvalidInput(f"vectors: shape {vectors.shape}; float32 [passages, dimension] is needed")
+        self._vectors = vectors
+        self._at = 0
+        self.dimension = int(vectors.shape[1])
+
+    @property
+    def left(self) -> int:
+        return len(self._vectors) - self._at
+
+    def take(self, count: int) -> NDArray[np.int8]:
+        if count > self.left:
+            raise InvalidInput(f"vectors: only {len(self._vectors)} rows, but there are more passages than that")
+        self._at += count
+        return quantise(np.asarray(self._vectors[self._at - count : self._at], dtype=np.float32))
 
 
 def _faiss() -> Any:
