@@ -2,8 +2,9 @@
 
     python weights/content.py --data ../shared/data --out src/weighup/_weights
 
-English prior: bagged logistic heads on MiniLM embedding + tone, and a linear model on hashed words and pairs, fit on the train splits of LIAR, Constraint, CLIMATE-FEVER,
-COVID-Fact, Check-COVID and the training groups of FoolMeTwice and HealthVer (claims of any dev or test split left out).
+English prior: bagged logistic heads on MiniLM embedding + tone, and a linear model on hashed words and pairs, fit on
+the train splits of LIAR, Constraint, CLIMATE-FEVER, COVID-Fact, Check-COVID and the training groups of FoolMeTwice and
+HealthVer (claims of any dev or test split left out).
 Real and fake are weighted alike within each set, so that the prior learns wording and subject, not which set a claim is
 from. Chinese: logistic regression on hashed character grams of CED. Strength (C) is chosen on dev; test is read once.
 """

@@ -15,6 +15,7 @@ import hashlib
 import json
 import pickle
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,10 @@ def halves(t: Table, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarr
 
 def log_loss(p: np.ndarray, y: np.ndarray) -> float:
     return float(-np.mean(np.log(np.clip(np.where(y == 1, p, 1 - p), 1e-4, 1))))
+
+
+def log_loss3(p: np.ndarray, y: np.ndarray, w: np.ndarray) -> float:
+    return float(-np.average(np.log(np.clip(p[np.arange(len(y)), y], 1e-4, 1)), weights=w))
 
 
 def ask(items: list[Item], limit: int, kept: Path | None) -> None:
@@ -243,10 +248,7 @@ def main() -> None:
         x = t.knowledge[kind]
         on = t.has if kind == "evidence" else np.ones(len(t.label), bool)
         y3, w = t.label, weights_of(t, t.label)
-        loss3 = lambda p, y=y3, on=on, w=w: float(
-            -np.average(np.log(np.clip(p[np.arange(len(y[on])), y[on]], 1e-4, 1)), weights=w[on])
-        )
-        shape, p3 = best("opinion", kind, x[on], y3[on], w[on], t.group[on], 3, loss3)
+        shape, p3 = best("opinion", kind, x[on], y3[on], w[on], t.group[on], 3, partial(log_loss3, y=y3[on], w=w[on]))
         opinions[kind] = fit(x[on], y3[on], w[on], t.group[on], 3, *shape)
         right = (p3.argmax(1) == y3[on]).astype(int)
         ev = evaluator_rows(x[on], p3)

@@ -12,7 +12,6 @@ the best mean macro-F1 there (post-hoc logit adjustment, Menon et al. 2021, arXi
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import time
 from collections.abc import Iterator
@@ -141,8 +140,6 @@ for step, batch in zip(range(args.steps), batches(), strict=False):
         break
     for group, peak in zip(optimiser.param_groups, peaks, strict=True):
         group["lr"] = peak * min((step + 1) / 60, 1.02 - done)
-    if step % 10 == 0:  # on a busy machine two threads that wait for each other are slower than one
-        torch.set_num_threads(1 if os.getloadavg()[0] > 2.5 else 2)
     ids, types, feats = tensors(batch)
     with torch.autocast("cpu", torch.bfloat16):
         logits = net(ids, types, feats)
