@@ -107,7 +107,7 @@ class Table:
 
 
 def table(items: list[Item], variants: list[tuple[float, float]], seed: int, ask: float | None = 0.5) -> Table:
-    """One row per item and variant (q, r). `ask`: share of rows that show the language model's opinion, if it gave one."""
+    """One row per item and variant (q, r). `ask`: share of rows that show the language model's opinion, if any."""
     out: dict[str, list] = {
         k: [] for k in ("evidence", "reasoning", "sentiment", "content", "y", "source", "group", "q", "has")
     }

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
 from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -21,6 +20,7 @@ from stance_data import SETS, Pair, news_pairs
 from stance_eval import mean_f1, per_set
 from stance_net import StanceNet
 
+from weighup.models.onnx import OnnxModel
 from weighup.verify.stance import StanceModel, load_tokenizer
 from weighup.verify.stance_features import FEATURES
 from weighup.verify.stance_wide import Wide
@@ -84,9 +84,7 @@ def ship(
         fp32_file = Path(folder) / "stance.onnx"
         to_onnx(net, fp32_file)
         quantise(fp32_file, model_file)
-        fp32 = StanceModel(
-            ort.InferenceSession(str(fp32_file)), Wide.load(wide_file), load_tokenizer(tokenizer_file), "fp32"
-        )
+        fp32 = StanceModel(OnnxModel(fp32_file), Wide.load(wide_file), load_tokenizer(tokenizer_file), "fp32")
         dev_fp32 = mean_f1(logits_of(fp32, dev), dev)
     card_file.write_text(json.dumps({"version": VERSION}), encoding="utf-8")
     int8 = StanceModel.load(model_file)

