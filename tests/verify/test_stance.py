@@ -61,14 +61,14 @@ def test_batch_size_changes_little_and_must_be_positive(model: StanceModel) -> N
 
 def test_equal_pairs_are_scored_once_and_equally(model: StanceModel, monkeypatch: pytest.MonkeyPatch) -> None:
     rows: list[int] = []
-    real = model._session
+    real = model._network
 
     class Counting:
-        def run(self, names: None, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+        def run(self, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
             rows.append(len(inputs["ids"]))
-            return real.run(names, inputs)
+            return real.run(inputs)
 
-    monkeypatch.setattr(model, "_session", Counting())
+    monkeypatch.setattr(model, "_network", Counting())
     scored = model.score([PAIRS[0], PAIRS[1], PAIRS[0], PAIRS[0]])
     assert sum(rows) == 2
     assert (scored[0] == scored[2]).all()
