@@ -1,18 +1,74 @@
-"""mkdocs hook: puts the kept claim results into the page that shows them."""
+"""mkdocs hook: puts measured results, kept as JSON, into the pages that show them."""
 
 from __future__ import annotations
 
+import json
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from weighup.claims import as_markdown, stored
 
-PLACE = "<!-- claim results -->"
+WAYS = {
+    "content": "content only",
+    "evidence_always": "evidence always",
+    "reasoning_always": "reasoning always",
+    "sentiment_always": "sentiment always",
+    "mean": "average of experts",
+    "ease": "EASE",
+}
 
 
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
-    """Replace the placeholder by a table of `docs/results/claims/*.json`."""
-    if PLACE not in markdown:
-        return markdown
-    folder = Path(page.file.src_dir) / "results" / "claims"
-    return markdown.replace(PLACE, as_markdown(stored(folder)))
+    """Replace each mark by the tables it stands for."""
+    results = Path(page.file.src_dir) / "results"
+    places = {
+        "<!-- claim results -->": lambda: as_markdown(stored(results / "claims")),
+        "<!-- ease results -->": ease,
+        "<!-- check results -->": lambda: check(results / "check.json"),
+        "<!-- store results -->": lambda: flat(results / "store.json"),
+    }
+    for mark, made in places.items():
+        if mark in markdown:
+            markdown = markdown.replace(mark, made())
+    return markdown
+
+
+def ease() -> str:
+    """Macro-F1 of every way of deciding, by share q of evidence kept, from the card of the shipped weights."""
+    card = json.loads((files("weighup") / "_weights" / "ease.json").read_text(encoding="utf-8"))
+    rows = []
+    for name, by_q in card["test"].items():
+        for q, row in by_q.items():
+            scores = [f"{row[way]['macro_f1']:.3f} ({row[way]['auroc']:.3f})" for way in WAYS]
+            right = "–" if row["right_when_called"] is None else f"{row['right_when_called']:.2f}"
+            called = f"{row['called']:.2f}"
+            rows.append([f"`{name}`", q.removeprefix("q="), *scores, called, right, f"{row['brier']:.3f}"])
+    return table(["set", "q", *WAYS.values(), "called", "right when called", "Brier"], rows)
+
+
+def check(path: Path) -> str:
+    """The tables of benchmarks/check.py."""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    parts = [table(["measure", "value"], list(found[part].items())) for part in ("latency", "batch") if part in found]
+    if "calls" in found:
+        columns = list(found["calls"]["weighup"])
+        parts.append(table(["system", *columns], [[who, *row.values()] for who, row in found["calls"].items()]))
+    return "\n\n".join(parts)
+
+
+def flat(path: Path) -> str:
+    """Any nested JSON as a two-column table, names joined by dots."""
+
+    def walk(value: Any, name: str) -> list[list[Any]]:
+        if isinstance(value, dict):
+            return [row for key, inner in value.items() for row in walk(inner, f"{name}.{key}" if name else key)]
+        return [[f"`{name}`", value]]
+
+    return table(["measure", "value"], walk(json.loads(path.read_text(encoding="utf-8")), ""))
+
+
+def table(columns: list[str], rows: list[list[Any]]) -> str:
+    """A Markdown table."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
