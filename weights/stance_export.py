@@ -25,7 +25,7 @@ from weighup.verify.stance import StanceModel, load_tokenizer
 from weighup.verify.stance_features import FEATURES
 from weighup.verify.stance_wide import Wide
 
-VERSION = "1"
+VERSION = "2"
 LICENCES = {
     "trunk all-MiniLM-L6-v2": "Apache-2.0",
     "healthver, covid_fact, climate_fever": "as published with the papers",
