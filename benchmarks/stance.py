@@ -2,9 +2,9 @@
 
     python benchmarks/stance.py [--data ../shared/data] [--out docs/results/stance.json] [--threads 2]
 
-Every evidence item of a test split is one pair. Macro-F1 is the mean over the classes in the set's gold labels. In
-fool_me_twice a gold sentence takes its claim's label and a retrieved one is neutral; each gold sentence is listed a
-second time as retrieved, and that copy is left out (`with copies` counts it as neutral, for whoever reads the file so).
+Every labelled evidence item of a test split is one pair. Macro-F1 is the mean over the classes in the set's gold
+labels. In fool_me_twice a gold sentence takes its claim's label; the merely retrieved ones have none. Beside, the same
+set with those taken as neutral (each gold sentence is listed a second time among them; that copy is left out).
 Baselines in the same run: the most frequent class of the set (told, so it is a little flattered), and word overlap
 with a threshold and a negation rule set on the `valid` splits.
 """
@@ -31,14 +31,14 @@ SETS = ("healthver", "covid_fact", "climate_fever", "check_covid", "fool_me_twic
 Labels = NDArray[np.int64]
 
 
-def read(path: Path, *, copies: bool = False) -> tuple[list[tuple[str, str]], Labels]:
+def read(path: Path, *, retrieved: bool = False) -> tuple[list[tuple[str, str]], Labels]:
     """(claim, passage) pairs of a file and their stances as indexes into STANCES."""
     pairs, gold = [], []
     with gzip.open(path, "rt", encoding="utf-8") as f:
         for row in map(json.loads, f):
             marked = {e["text"] for e in row["evidence"] if e.get("gold")}
             for e in row["evidence"]:
-                if not copies and e.get("gold") is False and e["text"] in marked:
+                if e.get("gold") is False and (not retrieved or e["text"] in marked):
                     continue
                 stance = e.get("stance") or (row["label"].lower() if e["gold"] else "neutral")
                 pairs.append((row["text"], e["text"]))
@@ -97,10 +97,9 @@ def main() -> None:
             "commonest_class": scores(gold, commonest),
         }
         if name == "fool_me_twice":
-            both, gold_both = read(args.data / "news" / name / "test.jsonl.gz", copies=True)
-            answer = dict(zip(pairs, said.tolist(), strict=True))
-            results[name]["with_copies"] = {
-                "pairs": len(both), "model": scores(gold_both, np.array([answer[p] for p in both])),
+            more, gold_more = read(args.data / "news" / name / "test.jsonl.gz", retrieved=True)
+            results[name]["retrieved_as_neutral"] = {
+                "pairs": len(more), "model": scores(gold_more, model.score(more).argmax(axis=1)),
             }  # fmt: skip
 
     means = {
@@ -119,8 +118,11 @@ def main() -> None:
         f"{'mean':15}{scored:7}{m['accuracy']:10.3f}{m['macro_f1']:10.3f}{m['macro_f1_first_700']:11.3f}"
         f"{means['overlap']['macro_f1']:9.3f}{means['commonest_class']['macro_f1']:11.3f}"
     )
-    copies = results["fool_me_twice"]["with_copies"]["model"]
-    print(f"fool_me_twice with copies: accuracy {copies['accuracy']:.3f} macro-F1 {copies['macro_f1']:.3f}")
+    more_scores = results["fool_me_twice"]["retrieved_as_neutral"]["model"]
+    print(
+        f"fool_me_twice, retrieved as neutral: accuracy {more_scores['accuracy']:.3f} "
+        f"macro-F1 {more_scores['macro_f1']:.3f}"
+    )
     print(f"{scored / seconds:.0f} pairs/s, {args.threads} threads")
     report = {
         "version": model.version, "sets": results, "mean": means, "overlap_threshold": round(least, 2),
