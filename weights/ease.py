@@ -285,8 +285,8 @@ def main() -> None:
 
     known = t.label < 2
     grid = {}
-    for a in np.arange(0.35, 0.66, 0.05):
-        for b in np.arange(0.35, 0.66, 0.05):
+    for a in np.arange(0.45, 0.66, 0.05):
+        for b in np.arange(0.45, 0.66, 0.05):
             _, p = chosen_with(a, b)
             grid[(round(a, 2), round(b, 2))] = np.mean(
                 [log_loss(p[known & (t.source == s)], t.label[known & (t.source == s)]) for s in EVIDENCED]

@@ -24,6 +24,10 @@ def test_what_was_cut_off_ends_at_a_sentence() -> None:
     assert len(written("word " * 500)) <= 600
 
 
+def test_numbers_of_passages_are_not_taken_for_figures() -> None:
+    assert written("1. The bridge [2] opened in 1937 [1].") == "The bridge opened in 1937."
+
+
 def test_both_voices_are_told_as_probabilities() -> None:
     text = template(0.81, (0.2, 0.7, 0.1), "smollm2")
     assert "0.81" in text

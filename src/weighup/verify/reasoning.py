@@ -7,6 +7,8 @@ as its opinion, and the evaluator decides whether it counts.
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +16,8 @@ from weighup.texts import clean, shorten
 from weighup.verify.knowledge import content_words
 
 Array = NDArray[np.float32]
+# Numbers of passages and of list items, which the model copies from how it was asked.
+_MARKS = re.compile(r"\s?\[\d+\]|^\s*\d+[.)]\s+")
 
 
 def template(prior: float, model: tuple[float, float, float] | None, model_name: str) -> str:
@@ -27,7 +31,7 @@ def template(prior: float, model: tuple[float, float, float] | None, model_name:
 
 def written(text: str, limit: int = 600) -> str:
     """A model's explanation made fit to show: cleaned, at most `limit` characters, ending at a sentence if possible."""
-    text = " ".join(clean(text).split())
+    text = _MARKS.sub("", " ".join(clean(text).split()))
     end = max(text.rfind(mark) for mark in (". ", "! ", "? ", "。", "."))
     return shorten(text[: end + 1] if end > 30 else text, limit)
 
