@@ -210,8 +210,8 @@ def _page(url: str, date: str | None, settings: Settings) -> tuple[str, str | No
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InvalidInput(f"--url {url[:100]!r} is not an http(s) address")
-    text, published = fetch_page(url, settings)
-    warnings: list[str] = []
+    text, published, said = fetch_page(url, settings)
+    warnings = list(said)
     if published is not None and published > now():
         warnings.append(f"the page dates itself {iso(published)}, which is in the future; that date was not used")
         published = None
@@ -220,8 +220,8 @@ def _page(url: str, date: str | None, settings: Settings) -> tuple[str, str | No
     return text, date or iso(published), parts.hostname.removeprefix("www."), tuple(warnings)
 
 
-def fetch_page(url: str, settings: Settings) -> tuple[str, datetime | None]:
-    """A page's main text and publication date, under the limits and the address guard of `weighup.retrieve`."""
+def fetch_page(url: str, settings: Settings) -> tuple[str, datetime | None, tuple[str, ...]]:
+    """A page's main text, when it first made its claim, and what was done to the page, under the address guard."""
     from weighup.retrieve.pages import read_page
     from weighup.retrieve.web import WebClient
 
@@ -230,4 +230,4 @@ def fetch_page(url: str, settings: Settings) -> tuple[str, datetime | None]:
     if not page.text.strip():
         raise InvalidInput(f"{url}: no readable text was found on the page")
     text = f"{page.title}\n\n{page.text}" if page.title and page.title not in page.text[:500] else page.text
-    return text, page.published
+    return text, page.first_published or page.published, page.warnings
