@@ -132,5 +132,5 @@ def assess(
     return Assessment(
         reliable,
         float(reliability),
-        f"Its own verdict is {verdict}; it {said} here ({reliability:.0%} sure that it is right): {note}",
+        f"Its own verdict is {verdict}; it {said} here ({reliability:.0%} sure that it is right, chance being 33%): {note}",
     )
