@@ -13,6 +13,20 @@ from weighup.models import LanguageModel, Meter, Prompt, Question, Usage
 
 JUDGED = ("real", "fake", "unknown")
 STANCES = ("supports", "refutes", "neutral")
+# A small model does a step only when it is shown one: without examples it repeats the claim.
+_DECOMPOSE = """Split the claim into its separate facts, one on each line, at most three.
+Claim: Marie Curie was born in Warsaw and won two Nobel Prizes.
+1. Marie Curie was born in Warsaw.
+2. Marie Curie won two Nobel Prizes.
+Claim: {claim}
+1."""
+_WORTHY = """Is it a factual claim? Answer yes or no.
+Claim: Marie Curie was born in Warsaw.
+Answer: yes
+Claim: What a lovely day!
+Answer: no
+Claim: {claim}
+Answer:"""
 
 
 @dataclass(frozen=True)
@@ -39,17 +53,14 @@ def check(model: LanguageModel, claim: str, passages: list[str]) -> Outcome:
             else answers[-1]
         )
 
-    parts = write(f"Split this claim into atomic claims, one on each line, at most three.\nClaim: {claim}", 80)
-    atoms = [re.sub(r"^[\s\d.*-]+", "", line) for line in parts.splitlines() if len(line.split()) > 2][:3] or [claim]
+    parts = write(_DECOMPOSE.format(claim=claim), 80)
+    lines = [re.sub(r"^[\s\d.*-]+", "", line) for line in parts.splitlines()]
+    atoms = list(dict.fromkeys(line for line in lines if len(line.split()) > 2 and ":" not in line))[:3] or [claim]
     votes = {"supports": 0, "refutes": 0, "neutral": 0}
     notes = []
-    for atom in atoms:
-        worthy = choose(
-            f"Is this a factual claim that is worth checking? Answer yes or no.\nClaim: {atom}\nAnswer:", ("yes", "no")
-        )
+    worthy = [atom for atom in atoms if choose(_WORTHY.format(claim=atom), ("yes", "no")) == "yes"]
+    for atom in worthy or [claim]:  # it was asked about this claim, so it has to answer
         write(f"Write one web search query to check this claim.\nClaim: {atom}\nQuery:", 24)
-        if worthy == "no":
-            continue
         for passage in passages:
             stance = choose(
                 "Does the passage support the claim, refute it, or neither? Answer supports, refutes or neutral.\n"

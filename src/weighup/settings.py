@@ -85,6 +85,9 @@ class VerifySettings(_Section):
     run_tokens: int | None = Field(None, gt=0)
     run_seconds: float | None = Field(None, gt=0)
     run_usd: float | None = Field(None, ge=0)
+    summarise: Literal["auto", "always", "never"] = Field(
+        "auto", description="whether the language model sums up the evidence; auto: unless it is the built-in one"
+    )
     prompts: Path | None = Field(None, description="folder of prompt files that replace the shipped ones")
 
 

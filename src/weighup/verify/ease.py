@@ -129,8 +129,9 @@ def assess(
     reliable = reliability >= at
     verdict = ("real", "fake", "unknown")[int(np.argmax(opinion))]
     said = "may be relied on" if reliable else "should not be relied on"
+    sure = f"{reliability:.0%} sure that it is right, chance being 33%"
     return Assessment(
         reliable,
         float(reliability),
-        f"Its own verdict is {verdict}; it {said} here ({reliability:.0%} sure that it is right, chance being 33%): {note}",
+        f"Its own verdict is {verdict}; it {said} here ({sure}): {note}",
     )

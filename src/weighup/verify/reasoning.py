@@ -17,7 +17,7 @@ from weighup.verify.knowledge import content_words
 
 Array = NDArray[np.float32]
 # Numbers of passages and of list items, which the model copies from how it was asked.
-_MARKS = re.compile(r"\s?\[\d+\]|^\s*\d+[.)]\s+")
+_MARKS = re.compile(r"\s?\[\d+\]|^\s*\d+[.)]\s+|<<<\s*|\s*>>>")
 
 
 def template(prior: float, model: tuple[float, float, float] | None, model_name: str) -> str:

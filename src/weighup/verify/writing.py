@@ -1,4 +1,4 @@
-"""The written parts of a check: at most three calls of the language model for a claim.
+"""The written parts of a check: at most three calls of the language model for a claim, two of the built-in one.
 
 1. `judge`: choose among real, fake and unknown; 2. `explain`: what is generally known; 3. `summarise` the passages,
 asked only when there are some. Passages are defused before the model reads them.
