@@ -53,6 +53,8 @@ class OnnxModel:
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 4
+        # The arena keeps the largest batch ever seen; without it memory stays flat over a long run.
+        options.enable_cpu_mem_arena = False
         # Between two batches the workers sleep rather than spin: the other core is for whoever tokenises or searches.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
