@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 import pytest
 from source_services import Asked, Reply, Service
 from source_worlds import BOUND, Open, article
-from weighup.retrieve.web import WebClient
 
 from weighup.errors import SettingsError
 from weighup.retrieve.sources.feeds import Feeds
+from weighup.retrieve.web import WebClient
 
 DAY = datetime(2024, 5, 29, 8, tzinfo=UTC)
 ATOM = """<?xml version="1.0" encoding="utf-8"?><feed xmlns="http://www.w3.org/2005/Atom"><title>Atom News</title>

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 import pytest
 from source_services import Reply, answer_json
 from source_worlds import BOUND, Open, article
-from weighup.retrieve.web import WebClient
 
 from weighup.errors import SettingsError, SourceUnavailable
 from weighup.retrieve.sources.searxng import Searxng
+from weighup.retrieve.web import WebClient
 
 DAY = datetime(2024, 5, 29, 8, tzinfo=UTC)
 LATER = datetime(2024, 6, 2, 8, tzinfo=UTC)

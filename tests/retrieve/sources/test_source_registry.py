@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 from source_worlds import KEYS, SECRET
-from weighup.retrieve.web import WebClient
 
 from weighup.errors import SettingsError
 from weighup.retrieve.sources import available_sources, open_sources
 from weighup.retrieve.types import Source
+from weighup.retrieve.web import WebClient
 from weighup.settings import RetrieveSettings
 
 EVERYTHING = RetrieveSettings(

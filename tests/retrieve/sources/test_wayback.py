@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 import pytest
 from source_services import Article, Asked, Reply, Service, answer_json, html_page
 from source_worlds import BOUND, Open, article
-from weighup.retrieve.web import WebClient
 
 from weighup.retrieve.sources.wayback import Wayback
+from weighup.retrieve.web import WebClient
 
 URL = "https://site.example/story"
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from source_services import Asked, Reply, Service, answer_json
 from source_worlds import BOUND, Open, article
-from weighup.retrieve.web import WebClient
 
 from weighup.errors import SourceUnavailable
 from weighup.retrieve.sources.wikipedia import Wikipedia
+from weighup.retrieve.web import WebClient
 
 DAY = datetime(2024, 5, 1, 12, tzinfo=UTC)
 
