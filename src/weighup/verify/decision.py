@@ -85,7 +85,7 @@ def conclude(weighed: Weighed, ease: Ease, seconds: float, versions: dict[str, s
         reliability[kind] = float(ease.reliability(kind, rows[kind][None], opinion)[0]) if available[kind] else 0.0
         at = ease.reliable_at[kind]
         note = _note(kind, weighed, perspectives[kind])
-        assessments[kind] = assess(kind, available[kind], reliability[kind], at, opinion, rows[kind], note)
+        assessments[kind] = assess(available[kind], reliability[kind], at, opinion, note)
     kind = ease.select(reliability, available)
     content = content_row(weighed.prior, weighed.tones)[None]
     decided = ease.decide(kind, rows[kind][None], content, np.asarray([reliability[kind]], np.float32))[0]
@@ -169,7 +169,6 @@ def _perspectives(weighed: Weighed, ease: Ease, rows: dict[Kind, Array]) -> dict
             readable,
             f"{extracted} In {weighed.writer}'s words: “{summary}”" if summary else extracted,
             verdict("evidence") if readable else (0.0, 0.0, 1.0),
-            tuple(stanced),
             tuple(found.queries),
         ),
         "reasoning": Perspective("reasoning", knows, said, verdict("reasoning") if knows else (0.0, 0.0, 1.0)),

@@ -120,9 +120,7 @@ def expert_rows(rows: Array, content: Array, reliability: Array) -> Array:
     return np.concatenate([rows, content, reliability[:, None]], axis=1)
 
 
-def assess(
-    kind: Kind, available: bool, reliability: float, at: float, opinion: Array, rows: Array, note: str
-) -> Assessment:
+def assess(available: bool, reliability: float, at: float, opinion: Array, note: str) -> Assessment:
     """Put an evaluator's number into a sentence. `note` tells what the number mostly rests on."""
     if not available:
         return Assessment(False, 0.0, note)

@@ -21,8 +21,8 @@ Array = NDArray[np.float32]
 def take_stances(
     model: StanceModel, claims: Sequence[str], passages: Sequence[Sequence[Evidence]]
 ) -> list[list[Stanced]]:
-    """Judge every claim's passages in one batch. A passage's title is put before it: it often names the subject."""
-    pairs = [(claim, titled(p)) for claim, own in zip(claims, passages, strict=True) for p in own]
+    """Judge every claim's passages in one batch."""
+    pairs = [(claim, p.text) for claim, own in zip(claims, passages, strict=True) for p in own]
     scores = model.score(pairs)
     done, at = [], 0
     for own in passages:
@@ -30,11 +30,6 @@ def take_stances(
         at += len(own)
         done.append([Stanced(p, float(r[0]), float(r[1]), float(r[2])) for p, r in zip(own, rows, strict=True)])
     return done
-
-
-def titled(passage: Evidence) -> str:
-    """The passage as the stance model reads it."""
-    return passage.text
 
 
 def numbers(claim: str, stanced: Sequence[Stanced]) -> Array:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from weighup.models.metering import Usage
 from weighup.retrieve.types import Evidence
 
 Kind = Literal["evidence", "reasoning", "sentiment"]
@@ -68,8 +66,4 @@ class Perspective:
     available: bool
     text: str
     verdict: tuple[float, float, float] = (0.0, 0.0, 1.0)
-    passages: tuple[Stanced, ...] = ()
     queries: tuple[str, ...] = ()
-    features: dict[str, float] = field(default_factory=dict)
-    usage: Usage = field(default_factory=Usage)
-    warnings: Sequence[str] = ()
