@@ -23,7 +23,7 @@ from urllib.parse import quote
 import numpy as np
 
 from weighup.console import progress
-from weighup.models.encoder import OnnxEncoder
+from weighup.models.onnx_encoder import OnnxEncoder
 from weighup.retrieve.rowfiles import Broken, from_row
 from weighup.retrieve.vectors import quantise
 from weighup.retrieve.writer import prepare

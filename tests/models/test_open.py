@@ -64,7 +64,7 @@ def test_a_price_is_the_users_or_the_listed_one_or_unknown() -> None:
 def test_the_room_is_light_to_enter() -> None:
     heavy = ["onnxruntime", "xllamacpp", "httpx", "openai", "anthropic", "diskcache", "tokenizers", "tenacity"]
     script = (
-        "import sys, weighup.models, weighup.models.open, weighup.models.client, weighup.models.encoder\n"
+        "import sys, weighup.models, weighup.models.open, weighup.models.client, weighup.models.onnx_encoder\n"
         "import weighup.models.embedded, weighup.models.openai, weighup.models.anthropic, weighup.models.pull\n"
         f"print([name for name in {heavy} if name in sys.modules])\n"
     )

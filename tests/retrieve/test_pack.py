@@ -91,7 +91,7 @@ def test_no_claim_stands_in_it(
 
 
 def test_the_vectors_are_the_embedded_encoders(models_ready: Path, documents: list[Document]) -> None:
-    from weighup.models.encoder import OnnxEncoder
+    from weighup.models.onnx_encoder import OnnxEncoder
     from weighup.retrieve.writer import prepare
 
     encoder = OnnxEncoder.load()

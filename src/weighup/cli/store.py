@@ -196,7 +196,7 @@ def _path(given: Path | None) -> Path:
 
 
 def _encoder() -> Encoder:
-    from weighup.models.encoder import OnnxEncoder
+    from weighup.models.onnx_encoder import OnnxEncoder
     from weighup.settings import load_settings
 
     return OnnxEncoder.load(load_settings())

@@ -18,9 +18,9 @@ from weighup.errors import ModelMissing, ModelUnavailable
 from weighup.models.answers import Top, weigh_answers
 from weighup.models.backend import Message, Weighed, Wrote, opening
 from weighup.models.catalogue import asset, require
-from weighup.models.encoder import fingerprint
 from weighup.models.engine import Completion, ContextExceeded, EngineTimeout, LlamaEngine
 from weighup.models.instances import shared
+from weighup.models.onnx_encoder import fingerprint
 from weighup.models.types import Prompt, Question
 from weighup.settings import ModelSettings
 

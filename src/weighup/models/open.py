@@ -19,7 +19,7 @@ _FREE = Price()
 
 def encoder(settings: Settings | None = None) -> Encoder:
     """The encoder the settings name. Raises ModelMissing if its files are not here."""
-    from weighup.models.encoder import OnnxEncoder
+    from weighup.models.onnx_encoder import OnnxEncoder
 
     return OnnxEncoder.load(settings or load_settings())
 

@@ -15,8 +15,8 @@ from typing import Any
 from weighup.errors import InvalidInput, ModelUnavailable
 from weighup.models.backend import Message, Weighed, Wrote
 from weighup.models.cache import request_key
-from weighup.models.encoder import fingerprint
 from weighup.models.metering import Meter
+from weighup.models.onnx_encoder import fingerprint
 from weighup.models.types import Choice, LanguageModel, Prompt, Question, Reply
 
 

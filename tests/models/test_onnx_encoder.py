@@ -14,7 +14,7 @@ import pytest
 
 from weighup.errors import ModelMissing
 from weighup.models import Encoder, encoder
-from weighup.models.encoder import OnnxEncoder
+from weighup.models.onnx_encoder import OnnxEncoder
 from weighup.settings import load_settings
 
 TEXTS = [
@@ -128,3 +128,11 @@ def test_onnxruntime_reports_to_nobody(models_ready: Path) -> None:
     script = "import os, weighup.models.onnx\nimport onnxruntime\nprint(os.environ['ORT_DISABLE_TELEMETRY'])\n"
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert ran.stdout.split() == ["1"]
+
+
+def test_the_facade_opens_an_encoder_whatever_was_imported_before() -> None:
+    """A module of the same name would hide the function once it is imported."""
+    import weighup.models
+    import weighup.models.onnx_encoder
+
+    assert callable(weighup.models.encoder)
