@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,15 @@ settings.load_profile("weighup")
 os.environ["WEIGHUP_MODELS__CACHE"] = "false"
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def log_level_left_as_found() -> Iterator[None]:
+    """A command run in this process sets how much is logged; that must not follow into the next test."""
+    log = logging.getLogger("weighup")
+    before = log.level
+    yield
+    log.setLevel(before)
 
 
 @pytest.fixture(scope="session")
