@@ -25,7 +25,7 @@ from weighup.verify.stance import StanceModel, load_tokenizer
 from weighup.verify.stance_features import FEATURES
 from weighup.verify.stance_wide import Wide
 
-VERSION = "2"
+VERSION = "2.1"
 LICENCES = {
     "trunk all-MiniLM-L6-v2": "Apache-2.0",
     "healthver, covid_fact, climate_fever": "as published with the papers",
@@ -64,6 +64,27 @@ def quantise(fp32: Path, int8: Path) -> None:
         str(fp32), str(int8), weight_type=QuantType.QInt8, per_channel=True, nodes_to_exclude=head,
         op_types_to_quantize=["MatMul", "Gather"], extra_options={"MatMulConstBOnly": True},
     )  # fmt: skip
+    unsigned(int8)
+
+
+def unsigned(path: Path) -> None:
+    """Stores the signed weights of every integer product as the same numbers, unsigned with zero point 128.
+
+    Where a processor has no VNNI, onnxruntime multiplies u8 by s8 in 16 bits, which saturate: on AVX2 that cost 0.010
+    of dev macro-F1. The product of u8 by u8 is exact on all of them.
+    """
+    model = onnx.load(str(path))
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type != "MatMulInteger":
+            continue
+        weights, zero = (stored[name] for name in (node.input[1], node.input[3]))
+        for tensor in (weights, zero):
+            values = onnx.numpy_helper.to_array(tensor)
+            if values.dtype == np.int8:
+                shifted = (values.astype(np.int16) + 128).astype(np.uint8)
+                tensor.CopyFrom(onnx.numpy_helper.from_array(shifted, tensor.name))
+    onnx.save(model, str(path))
 
 
 def logits_of(model: StanceModel, pairs: list[Pair]) -> NDArray[np.float32]:

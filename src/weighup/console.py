@@ -28,6 +28,7 @@ def progress(label: str, total: int | None = None, *, unit: str = "", show: bool
         yield _silent
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import (
         BarColumn,
         DownloadColumn,
@@ -50,10 +51,10 @@ def progress(label: str, total: int | None = None, *, unit: str = "", show: bool
         columns.append(TimeRemainingColumn())
     columns.append(TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=total)
+        task = bar.add_task(escape(label), total=total)
 
         def advance(step: int = 1, *, note: str | None = None) -> None:
-            bar.update(task, advance=step, description=f"{label}: {note}" if note else None)
+            bar.update(task, advance=step, description=escape(f"{label}: {note}") if note else None)
 
         yield advance
 

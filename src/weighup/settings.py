@@ -17,12 +17,16 @@ from urllib.parse import urlsplit
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError as Unreadable
 
 from weighup.errors import SettingsError
 
+# Names in the environment that are ours and no settings.
+_OTHER_NAMES = {"WEIGHUP_CACHE_DIR", "WEIGHUP_CONFIG", "WEIGHUP_DATA"}
+
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Price(_Section):
@@ -41,7 +45,7 @@ class ModelSettings(_Section):
     base_url: str | None = None
     api_key_env: str | None = None
     concurrency: int = Field(4, ge=1, le=256)
-    timeout: float = Field(60.0, gt=0, description="seconds for one request")
+    timeout: float = Field(60.0, gt=0, le=86_400, description="seconds for one request")
     retries: int = Field(4, ge=0, le=20)
     cache: bool = True
     cache_size: int = Field(2_000_000_000, ge=0, description="bytes on disk")
@@ -54,7 +58,11 @@ class ModelSettings(_Section):
         """Whether asking the language model stays on this machine."""
         if not self.language.startswith(("openai:", "anthropic:")):
             return True
-        return urlsplit(self.base_url or "").hostname in ("localhost", "127.0.0.1", "::1")
+        try:
+            host = urlsplit(self.base_url or "").hostname
+        except ValueError:
+            return False
+        return host in ("localhost", "127.0.0.1", "::1")
 
 
 class RetrieveSettings(_Section):
@@ -99,6 +107,7 @@ class Settings(BaseSettings):
         env_nested_delimiter="__",
         extra="forbid",
         frozen=True,
+        hide_input_in_errors=True,
         nested_model_default_partial_update=True,
     )
     models: ModelSettings = ModelSettings()
@@ -134,12 +143,30 @@ class _TomlSource(PydanticBaseSettingsSource):
 
 def load_settings(flags: Mapping[str, Any] | None = None) -> Settings:
     """Read all layers. `flags` is nested like the file: `{"verify": {"brief": True}}`. Raises SettingsError."""
+    _refuse_unknown_names()
     try:
         return Settings(**(flags or {}))
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":  # a key, perhaps, where none belongs: its value is not shown
+            raise SettingsError(f"setting {name}: there is no such setting") from error
         raise SettingsError(f"setting {name}: {first['msg']} (got {str(first['input'])[:60]!r})") from error
+    except Unreadable as error:
+        raise SettingsError(
+            f"environment: {error}; lists and sections are written as JSON, as in "
+            """WEIGHUP_RETRIEVE__SOURCES='["wikipedia"]'"""
+        ) from error
+
+
+def _refuse_unknown_names() -> None:
+    for name in os.environ:
+        section = name.upper().removeprefix("WEIGHUP_").partition("__")[0].lower()
+        if name.upper().startswith("WEIGHUP_") and name not in _OTHER_NAMES and section not in Settings.model_fields:
+            raise SettingsError(
+                f"environment variable {name}: there is no such setting; names are nested by two underscores, as in "
+                "WEIGHUP_MODELS__LANGUAGE"
+            )
 
 
 def config_file() -> Path | None:

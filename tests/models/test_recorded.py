@@ -76,3 +76,31 @@ def test_a_broken_line_is_named(line: str, tmp_path: Path, clean_environment: Pa
 def test_a_file_that_is_not_there_is_named(clean_environment: Path) -> None:
     with pytest.raises(InvalidInput, match=r"nowhere\.jsonl"):
         opened("recorded:nowhere.jsonl")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"probabilities": [1.0]},
+        {"probabilities": ["a", "b"]},
+        {"probabilities": [2.0, -1.0]},
+        {"probabilities": 1},
+        {"probabilities": [0.5, 0.5], "tokens_in": -5},
+        "probabilities",
+    ],
+)
+def test_probabilities_that_do_not_answer_the_question_are_named(
+    answer: object, tmp_path: Path, clean_environment: Path
+) -> None:
+    line = {"kind": "weigh", "request": {"user": "u", "answers": ["real", "fake"]}, "answer": answer}
+    file = tmp_path / "answers.jsonl"
+    file.write_text(f"{json.dumps(line)}\n")
+    with pytest.raises(InvalidInput, match=r"answers\.jsonl:1"):
+        opened(f"recorded:{file}")
+
+
+def test_bytes_that_are_no_text_are_named(tmp_path: Path, clean_environment: Path) -> None:
+    file = tmp_path / "answers.jsonl"
+    file.write_bytes(b"\n\xff\xfe\x00{}\n")
+    with pytest.raises(InvalidInput, match=r"answers\.jsonl:2"):
+        opened(f"recorded:{file}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -74,3 +75,16 @@ def test_every_word_of_the_text_is_in_some_window(parts: list[str]) -> None:
         last = start if start else -1
         covered[start:stop] = b"\1" * (stop - start)
     assert all(covered[i] for i, character in enumerate(text) if not character.isspace())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "U.S.\n\n... U.S. ... " + "and then some more was said about it. " * 12,
+        "Dr.\n\n“quote.” St. Louis said it again. Dr. “quote.” " + "And so it went on for a while. " * 12,
+        'He said "yes." "No," said she. ' + "He said it once more, for all to hear. " * 12,
+    ],
+)
+def test_no_word_is_left_out_where_a_sentence_comes_again(text: str) -> None:
+    seen = {at for start, stop in windows(text) for at in range(start, stop)}
+    assert not [at for at, mark in enumerate(text.rstrip()) if mark.isalnum() and at not in seen]

@@ -136,3 +136,13 @@ def test_any_text_is_an_address_or_refused(text: str) -> None:
             continue
         assert found.url.isascii()
         assert check_address(found.url) == found
+
+
+@pytest.mark.parametrize(
+    "url", ["http://news.example/\ud800", "http://news.example/?q=\udfff", "http://n\ud800.example/"]
+)
+def test_halves_of_characters_are_refused_and_can_be_printed(url: str) -> None:
+    with pytest.raises(AddressRefused) as refused:
+        check_address(url)
+    str(refused.value).encode()
+    shown(url).encode()

@@ -121,3 +121,10 @@ def test_a_silent_host_is_left_alone_for_a_while(monkeypatch: pytest.MonkeyPatch
             robots.check("https://a.example/")
     now[0] += 601
     robots.check("https://a.example/")
+
+
+def test_many_rules_for_others_do_not_crowd_out_ours() -> None:
+    others = "User-agent: other\n" + "Disallow: /a\n" * 20_000
+    assert not parse(f"{others}\nUser-agent: weighup\nDisallow: /private\n", "weighup").allow(
+        "https://x.example/private"
+    )

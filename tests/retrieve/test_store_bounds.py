@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
+import threading
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weighup.dates import is_before, parse_bound, parse_published
-from weighup.retrieve import vectors
+from weighup.retrieve import schema, vectors
 from weighup.retrieve.store import EvidenceStore
 from weighup.retrieve.types import Document
 
@@ -132,3 +135,44 @@ def test_no_result_breaks_the_bound_and_none_that_may_be_found_is_missing(
     if not embedded:
         allowed = {text for text in allowed if terms & set(text.split())}
     assert {item.text for item in found} == allowed
+
+
+def test_what_another_connection_adds_is_found_by_words_never_seen_before(tmp_path: Path) -> None:
+    with EvidenceStore.open(tmp_path / "e.sqlite") as one, EvidenceStore.open(tmp_path / "e.sqlite") as other:
+        one.add([Document("Nothing of the kind.")])
+        assert one.search(["zebra"]) == [[]]
+        other.add([Document("A zebra crossed the road.")])
+        assert [item.text for item in one.search(["zebra"])[0]] == ["A zebra crossed the road."]
+
+
+class Raced(sqlite3.Connection):
+    """A connection beside which another one makes the store, between `statement` and the one after it."""
+
+    path: Path
+    statement: str
+    last = ""
+
+    def execute(self, sql: str, *args: object) -> sqlite3.Cursor:
+        if self.statement in self.last:
+            self.statement = "never again"
+            EvidenceStore.open(self.path).close()
+        self.last = sql
+        return super().execute(sql, *args)
+
+
+@pytest.mark.parametrize("statement", ["user_version", "application_id", "sqlite_master"])
+def test_a_new_store_that_another_process_makes_meanwhile_is_ours_too(statement: str, tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "e.sqlite", isolation_level=None, factory=Raced)
+    connection.path, connection.statement = tmp_path / "e.sqlite", statement
+    schema.prepare(connection, connection.path, "mine")
+    connection.close()
+
+
+def test_a_new_store_that_another_process_is_making_is_waited_for(tmp_path: Path) -> None:
+    maker = sqlite3.connect(tmp_path / "e.sqlite", isolation_level=None, check_same_thread=False)
+    maker.execute("BEGIN IMMEDIATE")
+    timer = threading.Timer(0.3, maker.execute, ["ROLLBACK"])
+    timer.start()
+    EvidenceStore.open(tmp_path / "e.sqlite").close()
+    timer.join()
+    maker.close()

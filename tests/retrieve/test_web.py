@@ -508,3 +508,17 @@ def test_a_closed_client_opens_again(server: LoopbackServer) -> None:
     for _ in range(2):
         assert client.get(server.url + "/a").text == "x"
         client.close()
+
+
+def test_a_redirect_in_bare_utf8_is_followed_to_where_it_means() -> None:
+    moved = {"Location": "/新闻".encode().decode("latin-1")}
+    with LoopbackServer({"/a": Response(status=302, headers=moved)}) as server:
+        server.routes["/%E6%96%B0%E9%97%BB"] = Response("there")
+        with WebClient(RetrieveSettings(allow_loopback=True, per_host_per_second=1000)) as client:
+            assert client.get(f"{server.url}/a").text == "there"
+
+
+def test_a_retry_after_beyond_the_calendar_is_none() -> None:
+    from weighup.retrieve.web import _retry_after
+
+    assert _retry_after("Mon, 01 Jan 99999999999999999999 00:00:00 GMT") is None

@@ -220,3 +220,59 @@ def test_killed_again_and_again_nothing_is_lost_or_doubled(tmp_path: Path) -> No
     whole = tmp_path / "whole.jsonl"
     run_batch(Echo(), read_rows(source), whole)
     assert output.read_bytes() == whole.read_bytes()
+
+
+def test_a_run_is_not_taken_up_under_other_conditions(tmp_path: Path) -> None:
+    source, output = rows_file(tmp_path, [*many(3), "{broken"]), tmp_path / "out.jsonl"
+    brief = {"brief": True, "offline": True}
+    run_batch(Echo(), read_rows(source), output, conditions=brief)
+    whole = output.read_bytes()
+    output.write_bytes(b"".join(whole.splitlines(keepends=True)[:2]))
+    before = output.read_bytes()
+    for other in ({"brief": False, "offline": True}, {"brief": True}):
+        with pytest.raises(InvalidInput, match=r"line 1 was written under other flags.*brief=.*--overwrite"):
+            run_batch(Echo(), read_rows(source), output, conditions=other)
+        assert output.read_bytes() == before
+    assert run_batch(Echo(), read_rows(source), output, conditions=brief).kept == 2
+    assert output.read_bytes() == whole
+    assert len({answer.run_digest for answer in read_output(output)} - {None}) == 1
+    run_batch(Echo(), read_rows(source), output, conditions={"brief": False}, overwrite=True)
+
+
+def test_an_output_that_cannot_be_read_back_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    (tmp_path / "full.jsonl").symlink_to("/dev/full")
+    for name in ("pipe.jsonl", "full.jsonl"):
+        with pytest.raises(InvalidInput, match="is not a plain file"):
+            run_batch(Echo(), iter(()), tmp_path / name)
+
+
+_FULL = """
+import resource, sys
+from pathlib import Path
+from test_batch import Echo
+from weighup.errors import JobFailed
+from weighup.verify.batch import run_batch
+from weighup.verify.row_files import read_rows
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+try:
+    run_batch(Echo(), read_rows(Path(sys.argv[1])), Path(sys.argv[2]), batch_size=1)
+except JobFailed as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_is_said_and_the_run_goes_on_when_there_is_room(tmp_path: Path) -> None:
+    source, output = rows_file(tmp_path, many(20)), tmp_path / "out.jsonl"
+    here = Path(__file__).resolve().parent
+    done = subprocess.run(
+        [sys.executable, "-c", _FULL, str(source), str(output)],
+        env={**os.environ, "PYTHONPATH": str(here)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "cannot be written: File too large; run again to go on" in done.stdout
+    assert run_batch(Echo(), read_rows(source), output).kept > 0
+    assert ids(output) == list(range(20))

@@ -37,6 +37,7 @@ def test_statements_are_checkable(text: str) -> None:
         ("我觉得这部电影很好看", "opinion"),
         ("🙂 !!!", "no words"),
         ("Fake news", "short"),
+        ("https://news.example.com/2024/mayor-resigns", "address"),
     ],
 )
 def test_what_states_no_fact_is_refused_with_the_reason(text: str, because: str) -> None:

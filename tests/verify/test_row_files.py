@@ -182,3 +182,45 @@ def test_parquet_with_dates_numbers_nulls_and_evidence_as_json(tmp_path: Path) -
     assert first.claim.evidence is not None
     assert isinstance(second, BadRow)
     assert second.error == "line 2: text: is empty; give the claim in words"
+
+
+def test_a_quote_that_is_never_closed_swallows_nothing_unsaid(tmp_path: Path) -> None:
+    content = 'id,text\n1,The first claim.\n2,"The second\n3,The third claim.\n'
+    assert found(write(tmp_path / "rows.csv", content)) == [
+        (2, "The first claim."),
+        (3, "line 3: opens a quote that is never closed; nothing from here on could be read"),
+    ]
+
+
+def test_csv_says_what_is_wrong_with_a_row_that_is_no_text(tmp_path: Path) -> None:
+    content = b"id,text\n1,nul \x00 byte\n2," + b"x" * LINE_LIMIT + b"\n3,Fine.\n"
+    assert found(write(tmp_path / "rows.csv", content)) == [
+        (2, "line 2: holds a NUL byte, so it is not text"),
+        (3, "line 3: is longer than 32 MB"),
+        (4, "Fine."),
+    ]
+
+
+def _not_utf8() -> pa.Array:
+    offsets, data = b"\0\0\0\0\4\0\0\0\x0e\0\0\0", b"caf\xe9All closed"
+    return pa.Array.from_buffers(pa.string(), 2, [None, pa.py_buffer(offsets), pa.py_buffer(data)])
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"text": ["A claim.", "All closed"], "date": pa.array([10**18, 0], pa.timestamp("us"))},
+        {"text": ["A claim.", "All closed"], "date": pa.array([1, 0], pa.timestamp("ns"))},
+        {"text": _not_utf8()},
+    ],
+    ids=["outside the calendar", "nanoseconds", "not UTF-8"],
+)
+def test_a_parquet_value_that_cannot_be_read_costs_only_its_row(tmp_path: Path, columns: dict[str, Any]) -> None:
+    pyarrow.parquet.write_table(pa.table(columns), tmp_path / "rows.parquet")
+    first, second = read_rows(tmp_path / "rows.parquet")
+    if isinstance(first, BadRow):  # with pandas installed, nanoseconds can be read
+        assert first.error.startswith("line 1: holds a value that cannot be read")
+    else:
+        assert columns.get("date") is not None
+    assert isinstance(second, Row)
+    assert second.claim.text == "All closed"

@@ -80,6 +80,7 @@ def test_no_evidence_given_differs_from_an_empty_list() -> None:
         ({"text": "A claim.", "date": "2024-06-15T18:00:00Z"}, "in the future"),
         ({"text": "A claim.", "evidence": "not a list"}, "evidence:"),
         ({"text": "A claim.", "evidence": [{"url": "https://a.example"}]}, "evidence.0.text: is missing"),
+        ({"text": "A claim.", "evidence": [None]}, "evidence.0: is NoneType, not an object"),
         ([1, 2], "is list, not an object"),
         (None, "is null, not an object"),
         ("text", "is str, not an object"),

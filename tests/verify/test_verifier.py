@@ -166,6 +166,7 @@ def test_written_parts_take_at_most_three_calls_and_are_attributed(models_ready)
     assert verdict.perspectives["reasoning"].written_by == "scripted"
     assert verdict.perspectives["evidence"].written_by == "scripted"
     assert verdict.model_versions["language_model"] == "scripted@1"
+    assert {"prompt_judge", "prompt_explain"} <= set(verdict.model_versions)
 
 
 def test_an_ungrounded_summary_is_dropped_and_said(models_ready) -> None:
@@ -229,3 +230,15 @@ def test_the_embedded_model_writes(models_ready) -> None:
     assert 1 <= verdict.usage.calls <= 3
     assert verdict.perspectives["reasoning"].written_by
     assert verdict.usage.tokens_out > 0
+
+
+@pytest.mark.parametrize("items", ["One text.", [None], [3], [{"text": "A claim."}]], ids=repr)
+def test_what_is_no_list_of_claims_is_refused(verifier: Verifier, items: object) -> None:
+    with pytest.raises(InvalidInput, match=r"list of texts or Claims; of one text write check\(\[text\]\)"):
+        verifier.check(items)  # type: ignore[arg-type]
+
+
+def test_lone_surrogates_cannot_spoil_a_verdict(verifier: Verifier) -> None:
+    verdict = verifier.check(["The dam \ud800broke in 2019 near Lyon."])[0]
+    assert verdict.claim == "The dam broke in 2019 near Lyon."
+    assert verdict.model_dump_json()

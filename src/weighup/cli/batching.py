@@ -42,6 +42,7 @@ def check_rows(ask: Ask) -> None:
     with progress(f"weighup: checking {ask.input.name}", show=False if ask.quiet else None):
         from weighup.cli.checking import read_settings
         from weighup.verify.batch import run_batch
+        from weighup.verify.conditions import conditions
         from weighup.verify.row_files import count_rows, read_rows
 
         settings = read_settings(ask)
@@ -58,7 +59,13 @@ def check_rows(ask: Ask) -> None:
         ):
             teller.advance = advance
             outcome = run_batch(
-                verifier, rows, ask.output, batch_size=size, overwrite=ask.overwrite, report=teller.report
+                verifier,
+                rows,
+                ask.output,
+                batch_size=size,
+                overwrite=ask.overwrite,
+                report=teller.report,
+                conditions=conditions(settings, offline=ask.offline, search=ask.search),
             )
     except Stopped as stop:
         typer.echo(

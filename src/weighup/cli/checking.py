@@ -160,6 +160,8 @@ def _claim(ask: Ask, settings: Settings) -> Claim:
     elif ask.file is not None:
         text = read_text(ask.file)
     elif ask.text is None or ask.text == "-":
+        if sys.stdin is None:
+            raise InvalidInput("standard input is closed; pipe the text in, or give --file")
         text = decode(sys.stdin.buffer.read(READ_LIMIT + 1), "standard input")
     else:
         text = ask.text
@@ -207,7 +209,10 @@ def _page(url: str, date: str | None, settings: Settings) -> tuple[str, str | No
 
     from weighup.dates import iso, now
 
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # brackets that hold no IPv6 address
+        parts = urlsplit("")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InvalidInput(f"--url {url[:100]!r} is not an http(s) address")
     text, published, said = fetch_page(url, settings)

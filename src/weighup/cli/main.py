@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from typing import Annotated
 
 import typer
 
 from weighup.cli import check, methods, models, schema, store
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 app = typer.Typer(
     name="weighup",
@@ -39,6 +43,7 @@ def _root(
 
 def main() -> None:
     """Entry point. Ends with 0, 1 (a failed job), 2 (bad usage or input) or 130 (Ctrl-C)."""
+    _open_closed_streams()
     debug = "--debug" in sys.argv
     if debug:  # understood before and after the subcommand alike
         sys.argv = [sys.argv[0], *(argument for argument in sys.argv[1:] if argument != "--debug")]
@@ -49,7 +54,7 @@ def main() -> None:
     except WeighupError as error:
         if debug:
             raise
-        typer.echo(f"weighup: {error}", err=True)
+        typer.echo(f"weighup: {_printable(str(error))}", err=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         typer.echo("weighup: stopped; finished work is kept", err=True)
@@ -61,8 +66,23 @@ def main() -> None:
         if debug:
             raise
         message = f"unexpected {type(error).__name__}: {error} (run again with --debug and report it)"
-        typer.echo(f"weighup: {message}", err=True)
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            message = f"the output could not be written: {error.strerror}"
+        typer.echo(f"weighup: {_printable(message)}", err=True)
         sys.exit(1)
+
+
+def _open_closed_streams() -> None:
+    """What is written to a closed standard output or error (`2>&-`) is lost, as was asked; it is no failure."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+
+
+def _printable(message: str) -> str:
+    """Messages quote files and servers, whose control characters must not reach the terminal."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in message)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from weighup.models.backend import Message, NoProbabilities, Transient, Weighed, Wrote
+from weighup.models.backend import Message, NoProbabilities, Transient, Weighed, Wrote, counted
 from weighup.models.endpoint import Endpoint, Rejected
 from weighup.models.types import Prompt, Question
 from weighup.settings import ModelSettings
@@ -52,7 +52,7 @@ class AnthropicBackend:
             reply = self.endpoint.post("/v1/messages", self._body(prompt, messages), timeout=timeout)
         blocks = reply.get("content")
         if not isinstance(blocks, list):
-            raise Transient(f"{self.name}: a reply without content: {str(reply)[:120]}")
+            raise Transient(f"{self.name}: a reply without content: {self.endpoint.quoted(reply)}")
         text = "".join(str(b.get("text", "")) for b in blocks if isinstance(b, dict) and b.get("type") == "text")
         return Wrote(text, *_tokens(reply, messages, text))
 
@@ -76,11 +76,8 @@ class AnthropicBackend:
 def _tokens(reply: dict[str, Any], messages: Sequence[Message], text: str) -> tuple[int, int]:
     """Tokens read (kept prompts included) and written; about four bytes each where the server does not say."""
     usage = reply.get("usage")
-    if isinstance(usage, dict) and isinstance(usage.get("output_tokens"), int):
-        read = sum(
-            usage.get(name) or 0
-            for name in ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
-            if isinstance(usage.get(name) or 0, int)
-        )
-        return read, int(usage["output_tokens"])
+    wrote = counted(usage.get("output_tokens")) if isinstance(usage, dict) else None
+    if isinstance(usage, dict) and wrote is not None:
+        kinds = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+        return sum(counted(usage.get(kind)) or 0 for kind in kinds), wrote
     return sum(len(m["content"].encode()) for m in messages) // 4 + 1, len(text.encode()) // 4 + 1

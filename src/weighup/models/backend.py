@@ -36,15 +36,21 @@ class Weighed:
 
 
 class Transient(ModelUnavailable):
-    """A failure that may pass: busy, down, hung, junk. `retry_after` is what the server asked for, in seconds."""
+    """A failure that may pass: busy, down, hung, junk. `retry_after` is what the server asked for, in seconds;
+    `spent` the tokens it read and wrote all the same, which have to be paid."""
 
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+    def __init__(self, message: str, *, retry_after: float | None = None, spent: tuple[int, int] = (0, 0)) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.spent = spent
 
 
 class NoProbabilities(ModelUnavailable):
-    """This backend does not tell log-probabilities; the client asks for them in words."""
+    """This backend does not tell log-probabilities; the client asks for them in words. `spent` as above."""
+
+    def __init__(self, message: str, *, spent: tuple[int, int] = (0, 0)) -> None:
+        super().__init__(message)
+        self.spent = spent
 
 
 class Backend(Protocol):
@@ -67,7 +73,17 @@ class Backend(Protocol):
 
 def opening(prompt: Prompt | Question) -> list[Message]:
     """The conversation a prompt or question starts: its system text, if any, and the user's."""
-    messages = [Message(role="user", content=prompt.user)]
+    messages = [Message(role="user", content=whole(prompt.user))]
     if prompt.system:
-        messages.insert(0, Message(role="system", content=prompt.system))
+        messages.insert(0, Message(role="system", content=whole(prompt.system)))
     return messages
+
+
+def whole(text: str) -> str:
+    """The text with a question mark for each half of a surrogate pair, which no UTF-8 and no engine can carry."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def counted(value: object) -> int | None:
+    """A number of tokens as a server states it; None if it is not one."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

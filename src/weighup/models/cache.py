@@ -1,7 +1,8 @@
 """Answers kept on disk, keyed by model and request, so that asking again costs nothing. Errors are never kept.
 
 `diskcache` (Apache-2.0): SQLite underneath, safe across threads, processes and forks; the least recently used go
-when the size limit is reached. Values are JSON, so that a file somebody else wrote can do no more than be wrong.
+when the size limit is reached. Values are JSON and nothing else is read (diskcache would also unpickle), so that a
+file somebody else wrote can do no more than be wrong.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from typing import Any
 from weighup.models.instances import shared
 
 log = logging.getLogger(__name__)
+
+# Seconds another process may hold the database: a call without the cache is better than a call that is late.
+_LONGEST_WAIT = 5.0
 
 
 def request_key(name: str, version: str, kind: str, request: dict[str, Any]) -> str:
@@ -55,9 +59,22 @@ class RequestCache:
 
     def _open(self) -> Any:
         import diskcache
+        from diskcache.core import MODE_RAW, MODE_TEXT
+
+        class TextOnly(diskcache.Disk):  # type: ignore[misc]
+            def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> Any:
+                if mode not in (MODE_RAW, MODE_TEXT):
+                    raise ValueError("it holds a value that was not kept by weighup")
+                return super().fetch(mode, filename, value, read)
 
         self.folder.mkdir(parents=True, exist_ok=True)
-        return diskcache.Cache(str(self.folder), size_limit=self.size, eviction_policy="least-recently-used")
+        return diskcache.Cache(
+            str(self.folder),
+            timeout=_LONGEST_WAIT,
+            disk=TextOnly,
+            size_limit=self.size,
+            eviction_policy="least-recently-used",
+        )
 
     def _errors(self) -> tuple[type[Exception], ...]:
         import diskcache

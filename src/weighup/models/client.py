@@ -7,19 +7,21 @@ Batch in, batch out. A failed item carries its error (ModelUnavailable, BudgetEx
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
+import math
+import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
-from threading import BoundedSemaphore
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
 from weighup.errors import BudgetExceeded, ModelUnavailable, WeighupError
-from weighup.models.backend import Backend, Message, NoProbabilities, Weighed, Wrote, opening
+from weighup.models.backend import Backend, Message, NoProbabilities, Transient, Weighed, Wrote, opening
 from weighup.models.cache import RequestCache, request_key
 from weighup.models.instances import shared
-from weighup.models.metering import Meter, Usage
+from weighup.models.metering import Hold, Meter, Usage
 from weighup.models.retries import retried
 from weighup.models.side_by_side import side_by_side
 from weighup.models.structured import asked_again, read_json, with_instruction
@@ -158,15 +160,15 @@ class Client:
         """One call, or its kept answer. `most` is the most tokens that can be written."""
         key = request_key(self.name, self.version, kind, request)
         kept = self.cache.get(key) if self.cache else None
-        if kept is not None:
+        if kept is not None and _is_answer(kind, request, kept):
             tally.add(Usage(calls=1, cached=1))
             return kept
-        read = _estimate(request["messages"])
+        read = _estimate(request["messages"], request.get("schema"))
         self._refuse_unpriced(tally.meter)
         with tally.meter.reserve(tokens=read + most, usd=self._money(read, most)) as hold:
             started = time.monotonic()
             try:
-                answer = self._limited(call, tally.meter)
+                answer = self._limited(call, tally, hold)
             except NoProbabilities:
                 raise
             except WeighupError:
@@ -185,20 +187,25 @@ class Client:
             self.cache.put(key, fields)
         return fields
 
-    def _limited(self, call: Callable[[float], Wrote | Weighed], meter: Meter) -> Wrote | Weighed:
-        """Call with a free place, within the time left, retried."""
+    def _limited(self, call: Callable[[float], Wrote | Weighed], tally: _Tally, hold: Hold) -> Wrote | Weighed:
+        """Call with a free place, within the time left, retried. Tokens of tries that came to nothing are counted."""
+        meter = tally.meter
         # One set of places per backend and process, however many clients and batches there are.
         key = ("places", self.name, self.version, self.concurrency)
-        places = shared(key, lambda: BoundedSemaphore(self.concurrency))
+        places = shared(key, lambda: threading.BoundedSemaphore(self.concurrency))
 
         def attempt() -> Wrote | Weighed:
             left = meter.remaining_seconds()
-            if not places.acquire(timeout=left if left is None else max(left, 0.0)):
-                meter.check()
+            if not places.acquire(timeout=left if left is None else min(max(left, 0.0), threading.TIMEOUT_MAX)):
+                raise BudgetExceeded(f"time budget is spent; {self.name} was busy with other calls")
             try:
-                meter.check()
+                hold.check()
                 left = meter.remaining_seconds()
                 return call(self.settings.timeout if left is None else min(self.settings.timeout, left))
+            except (Transient, NoProbabilities) as error:
+                read, wrote = error.spent
+                tally.add(Usage(tokens_in=read, tokens_out=wrote, usd=self._money(read, wrote)))
+                raise
             finally:
                 places.release()
 
@@ -242,6 +249,19 @@ class _Tally:
         self.meter.add(self.count(usage))
 
 
-def _estimate(messages: Sequence[Message]) -> int:
-    """Tokens in a conversation: about four bytes of UTF-8 each, and a few for each turn."""
-    return sum(len(m["content"].encode("utf-8", "replace")) // 4 + 8 for m in messages)
+def _estimate(messages: Sequence[Message], schema: dict[str, Any] | None) -> int:
+    """Tokens in a conversation: about four bytes of UTF-8 each, and a few for each turn; a schema is read too."""
+    extra = len(json.dumps(schema)) // 4 if schema else 0
+    return extra + sum(len(m["content"].encode("utf-8", "replace")) // 4 + 8 for m in messages)
+
+
+def _is_answer(kind: str, request: dict[str, Any], kept: dict[str, Any]) -> bool:
+    """Whether what a cache holds is an answer to the request; anything else counts as not kept."""
+    if kind == "write":
+        return isinstance(kept.get("text"), str)
+    chances = kept.get("probabilities")
+    return (
+        isinstance(chances, list)
+        and len(chances) == len(request["answers"])
+        and all(isinstance(p, int | float) and math.isfinite(p) and 0 <= p <= 1 for p in chances)
+    )

@@ -9,6 +9,7 @@ what is asked. It is a small model: what it writes is a perspective, never a fac
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 # Alternatives listed for a token: enough that every sensible answer's first token is among 49,152.
 _LISTED = 1000
 _CUTS = 6
+_CONTEXT = 4096
 _GAP = "\n[…]\n"
 
 
@@ -41,10 +43,12 @@ class EmbeddedBackend:
     # written would hang on who else is writing.
     concurrency: int | None = 1
 
-    def __init__(self, path: Path, *, name: str, version: str, context: int = 4096, threads: int = 0) -> None:
+    def __init__(self, path: Path, *, name: str, version: str, context: int = _CONTEXT, threads: int = 0) -> None:
         self.path = path
         self.name = name
-        self.version = f"{version}+xllamacpp-{installed('xllamacpp')}"
+        # What is cut out of a long prompt hangs on the context, and with it the answer that is kept.
+        cut = "" if context == _CONTEXT else f"+context-{context}"
+        self.version = f"{version}+xllamacpp-{installed('xllamacpp')}{cut}"
         self.context = context
         self.threads = threads
 
@@ -73,18 +77,19 @@ class EmbeddedBackend:
         if prompt.schema is not None:
             schema = {"name": prompt.schema.__name__, "schema": prompt.schema.model_json_schema()}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
-        done = self._fitting(messages, body, timeout)
+        done = self._fitting(messages, body, time.monotonic() + timeout)
         return Wrote(done.text, done.tokens_in, done.tokens_out)
 
     def weigh(self, question: Question, *, timeout: float) -> Weighed:
         body = {"max_tokens": 1, "temperature": 0.0, "logprobs": True, "top_logprobs": _LISTED}
         messages = opening(question)
-        first = self._fitting(messages, body, timeout)
+        deadline = time.monotonic() + timeout
+        first = self._fitting(messages, body, deadline)
         tokens = [first.tokens_in, first.tokens_out]
 
         def ask(written: str) -> Top:
             # The engine keeps the prompt's state: this costs the few tokens written, not the prompt again.
-            further = self._fitting([*messages, Message(role="assistant", content=written)], body, timeout)
+            further = self._fitting([*messages, Message(role="assistant", content=written)], body, deadline)
             tokens[1] += further.tokens_out
             return further.top
 
@@ -93,14 +98,14 @@ class EmbeddedBackend:
             raise ModelUnavailable(f"{self.name}: none of {', '.join(question.answers)} is a likely answer to it")
         return Weighed(probabilities, tokens[0], tokens[1])
 
-    def _fitting(self, messages: Sequence[Message], body: dict[str, Any], timeout: float) -> Completion:
-        """Ask; where the context is too small, cut the longest message and ask again."""
+    def _fitting(self, messages: Sequence[Message], body: dict[str, Any], deadline: float) -> Completion:
+        """Ask; where the context is too small, cut the longest message and ask again. All of it ends by `deadline`."""
         engine = self._engine()
         # No token of any vocabulary in use spells more than about twenty characters on average text.
         messages = [_shortened(m, self.context * 20) for m in messages]
         for _ in range(_CUTS):
             try:
-                done = engine.chat({**body, "messages": messages}, timeout=timeout)
+                done = engine.chat({**body, "messages": messages}, timeout=deadline - time.monotonic())
             except ContextExceeded as error:
                 needed = error.tokens
             except EngineTimeout as error:

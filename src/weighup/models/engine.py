@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from weighup.errors import ModelUnavailable, WeighupError
+from weighup.models.instances import shared
 from weighup.models.onnx import cores
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 _MOST_THREADS = 8
 # State of prompts read: SmolLM2 takes 23 KB a token, so this holds the beginnings that a claim's prompts share.
 _KEPT_STATE_MIB = 128
+_LONGEST_FOLDER = 104 - len("/weighup-01234567/llm.sock") - 1
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM") if hasattr(signal, name)]
 
 
@@ -67,7 +69,7 @@ class LlamaEngine:
 
     def __init__(self, path: Path, *, context: int, threads: int, slots: int = 1) -> None:
         self.context = context
-        self._folder = Path(tempfile.mkdtemp(prefix="weighup-"))  # mode 0700
+        self._folder = _socket_folder()
         # The socket's name is needed only while the server starts; the folder goes once it listens.
         try:
             self._server = _start(path, self._folder / "llm.sock", context=context, threads=threads, slots=slots)
@@ -134,6 +136,14 @@ def auto_threads() -> int:
     return max(1, min(free, _MOST_THREADS))
 
 
+def _socket_folder() -> Path:
+    """A new folder with mode 0700, where a socket's whole path is short enough for the system (104 bytes on BSD)."""
+    where = tempfile.gettempdir()
+    if len(os.fsencode(where)) > _LONGEST_FOLDER and os.path.isdir("/tmp"):
+        where = "/tmp"
+    return Path(tempfile.mkdtemp(prefix="weighup-", dir=where))
+
+
 def _refusal(error: Any) -> WeighupError:
     if isinstance(error, dict):
         if error.get("type") == "exceed_context_size_error":
@@ -167,16 +177,14 @@ def _start(path: Path, socket: Path, *, context: int, threads: int, slots: int) 
     return server
 
 
-_signal_lock = threading.Lock()
-
-
 @contextmanager
 def _own_signals() -> Iterator[None]:
     """Put the process's signal handlers back afterwards; works from any thread, unlike `signal.signal`."""
     get, put = ctypes.pythonapi.PyOS_getsig, ctypes.pythonapi.PyOS_setsig
     get.restype = put.restype = ctypes.c_void_p
     put.argtypes = [ctypes.c_int, ctypes.c_void_p]
-    with _signal_lock:
+    # One for each process: a child forked while its parent loads an engine would wait for ever on the parent's.
+    with shared("signals", threading.Lock):
         before = {number: get(number) for number in _SIGNALS}
         try:
             yield

@@ -114,12 +114,29 @@ class Meter:
         if limit.usd is not None and (paid + usd > limit.usd or (paid >= limit.usd > 0)):
             raise BudgetExceeded(f"budget of ${limit.usd:g}: ${paid:.4f} used, ${usd:.4f} more asked for")
 
+    def _check_holds(self) -> None:
+        used, limit = self._usage, self.budget
+        spent = used.tokens_in + used.tokens_out
+        if limit.tokens is not None and spent + self._held_tokens > limit.tokens:
+            raise BudgetExceeded(f"budget of {limit.tokens} tokens: {spent} used, too few are left to ask again")
+        # Sums of money differ in their last digits by the order in which they were added.
+        if limit.usd is not None and used.usd + self._held_usd > limit.usd * (1 + 1e-9):
+            raise BudgetExceeded(f"budget of ${limit.usd:g}: ${used.usd:.4f} used, too little is left to ask again")
+        if limit.seconds is not None and self.elapsed >= limit.seconds:
+            raise BudgetExceeded(f"budget of {limit.seconds:g} s is spent")
+
 
 class Hold:
     """What `Meter.reserve` has set aside, on the meter and its parents."""
 
     def __init__(self, meter: Meter, chain: list[Meter], tokens: int, usd: float) -> None:
         self._meter, self._chain, self._tokens, self._usd = meter, chain, tokens, usd
+
+    def check(self) -> None:
+        """Raise BudgetExceeded if time is over, or if what was set aside is no longer there for the asking."""
+        for meter in self._chain:
+            with meter._lock:
+                meter._check_holds()
 
     def settle(self, usage: Usage) -> None:
         """Exchange the estimate for what was used."""

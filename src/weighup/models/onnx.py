@@ -35,7 +35,13 @@ class OnnxModel:
         """
         session = self._session()
         wanted = [i.name for i in session.get_inputs()]
-        outputs: list[NDArray[np.float32]] = session.run(None, {name: feeds[name] for name in wanted})
+        unknown = [name for name in wanted if name not in feeds]
+        if unknown:
+            raise ModelUnavailable(f"{self.path}: it wants {', '.join(unknown)}; known are {', '.join(feeds)}")
+        try:
+            outputs: list[NDArray[np.float32]] = session.run(None, {name: feeds[name] for name in wanted})
+        except Exception as error:
+            raise ModelUnavailable(f"{self.path}: onnxruntime cannot run it: {error}") from error
         return outputs
 
     @property

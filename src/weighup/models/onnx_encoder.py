@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from weighup.errors import ModelMissing
+from weighup.errors import ModelMissing, ModelUnavailable
+from weighup.models.backend import whole
 from weighup.models.catalogue import asset, require
 from weighup.models.instances import shared
 from weighup.models.onnx import OnnxModel
 from weighup.models.types import TokenStates
-from weighup.settings import Settings
+from weighup.settings import Settings, load_settings
 
 _MAX_TOKENS = 256
 # Texts are tokenised this many batches at a time, so that memory stays flat however many there are.
@@ -44,7 +45,7 @@ class OnnxEncoder:
     @classmethod
     def load(cls, settings: Settings | None = None) -> OnnxEncoder:
         """The encoder that `settings.models.encoder` names. Raises ModelMissing saying what to do."""
-        models = (settings or Settings()).models
+        models = (settings or load_settings()).models
         if models.encoder == "embedded":
             known = asset("minilm")
             model, tokenizer = require("minilm"), Path(str(files("weighup") / "_weights" / "minilm-tokenizer.json"))
@@ -95,7 +96,7 @@ class OnnxEncoder:
         for start in range(0, len(order), batch_size * _WINDOW):
             window = order[start : start + batch_size * _WINDOW]
             # No text of 256 tokens needs more characters than this; the rest of a megabyte is not tokenised.
-            pieces = tokenizer.encode_batch([texts[row][: max_tokens * 100] for row in window])
+            pieces = tokenizer.encode_batch([whole(texts[row][: max_tokens * 100]) for row in window])
             encoded = [(row, _cut(piece.ids, max_tokens)) for row, piece in zip(window, pieces, strict=True)]
             encoded.sort(key=lambda pair: len(pair[1]))
             for first in range(0, len(encoded), batch_size):
@@ -117,7 +118,10 @@ class OnnxEncoder:
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         from tokenizers import Tokenizer
 
-        tokenizer = Tokenizer.from_file(str(self.tokenizer_file))
+        try:
+            tokenizer = Tokenizer.from_file(str(self.tokenizer_file))
+        except Exception as error:
+            raise ModelUnavailable(f"{self.tokenizer_file}: not a tokenizer that can be loaded: {error}") from error
         tokenizer.no_truncation()
         tokenizer.no_padding()
         return tokenizer

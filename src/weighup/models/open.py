@@ -43,10 +43,6 @@ def language_model(settings: Settings | None = None) -> LanguageModel | None:
 def _backend(models: ModelSettings) -> tuple[Backend, Price | None, bool]:
     """The backend, its price (None: unknown), and whether its answers are worth keeping."""
     kind, _, rest = models.language.partition(":")
-    if models.language == "embedded" or models.language.lower().endswith(".gguf"):
-        from weighup.models.embedded import EmbeddedBackend
-
-        return EmbeddedBackend.load(models), _FREE, True
     if kind == "openai" and rest:
         from weighup.models.openai import OpenAIBackend
 
@@ -61,6 +57,11 @@ def _backend(models: ModelSettings) -> tuple[Backend, Price | None, bool]:
         from weighup.models.recorded import RecordedBackend
 
         return RecordedBackend(Path(rest).expanduser()), _FREE, False
+    # After the kinds above: servers of llama.cpp call their models by the name of the file.
+    if models.language == "embedded" or models.language.lower().endswith(".gguf"):
+        from weighup.models.embedded import EmbeddedBackend
+
+        return EmbeddedBackend.load(models), _FREE, True
     for plugin in entry_points(group="weighup.models", name=kind):
         made: Backend = plugin.load()(rest, models)
         return made, _price(made.name, models, local=False), True

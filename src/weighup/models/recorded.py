@@ -98,19 +98,37 @@ def _question(question: Question) -> dict[str, Any]:
     return {"user": question.user, "system": question.system, "answers": list(question.answers)}
 
 
+def _answer(row: dict[str, Any]) -> dict[str, Any]:
+    """The row's answer. Raises ValueError, KeyError or TypeError if it is not one to its request."""
+    answer: dict[str, Any] = row["answer"]
+    if row["kind"] not in ("write", "weigh"):
+        raise ValueError("kind")
+    tokens = [int(answer.get(name, 0)) for name in ("tokens_in", "tokens_out")]
+    if min(tokens) < 0:
+        raise ValueError("tokens")
+    if row["kind"] == "write":
+        if not isinstance(answer["text"], str):
+            raise TypeError("text")
+    else:
+        chances = [float(p) for p in answer["probabilities"]]
+        if len(chances) != len(row["request"]["answers"]) or not all(0 <= p <= 1 for p in chances):
+            raise ValueError("probabilities")
+    return answer
+
+
 def _lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
     found = []
-    with path.open(encoding="utf-8") as file:
+    # Bytes that are no UTF-8 become question marks, so that the line they stand in can be named if it is broken.
+    with path.open(encoding="utf-8", errors="replace") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
             try:
                 row = json.loads(line)
                 key = request_key("", "", row["kind"], row["request"])
-                needed = {"write": "text", "weigh": "probabilities"}[row["kind"]]
-                if not isinstance(row["request"]["user"], str) or needed not in row["answer"]:
-                    raise KeyError(needed)
-            except (ValueError, KeyError, TypeError) as error:
+                if not isinstance(row["request"]["user"], str):
+                    raise TypeError("user")
+                found.append((key, _answer(row)))
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise InvalidInput(f"{path}:{number}: not a recorded answer ({error!r})") from error
-            found.append((key, row["answer"]))
     return found

@@ -31,7 +31,8 @@ def read_json(text: str, schema: type[BaseModel]) -> tuple[BaseModel | None, str
     if found is None:
         return None, "there is no JSON object in it"
     try:
-        return schema.model_validate(found), ""
+        # As JSON, not as Python's values: a strict model takes a date or a tuple from JSON only.
+        return schema.model_validate_json(json.dumps(found)), ""
     except ValidationError as error:
         wrong = [f"{'.'.join(map(str, e['loc'])) or 'the whole'}: {e['msg']}" for e in error.errors()[:5]]
         return None, "; ".join(wrong)

@@ -10,13 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from weighup.errors import WeighupError
+from weighup.errors import InvalidInput, WeighupError
 from weighup.models.metering import Meter, Usage
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One request to write. With `schema` the reply must be JSON conforming to that pydantic model."""
+    """One request to write. With `schema` the reply must be JSON conforming to that pydantic model.
+
+    Raises InvalidInput unless `max_tokens` is positive: engines take less for no limit.
+    """
 
     user: str
     system: str = ""
@@ -26,14 +29,26 @@ class Prompt:
     stop: tuple[str, ...] = ()
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if self.max_tokens < 1:
+            raise InvalidInput(f"a prompt's max_tokens must be 1 or more, not {self.max_tokens}")
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One request to choose among `answers` (two or more distinct strings, e.g. real / fake / unknown)."""
+    """One request to choose among `answers` (two or more distinct strings, e.g. real / fake / unknown).
+
+    Raises InvalidInput where they are not, letter case and blanks at the ends aside.
+    """
 
     user: str
     answers: tuple[str, ...]
     system: str = ""
+
+    def __post_init__(self) -> None:
+        distinct = {answer.strip().casefold() for answer in self.answers} - {""}
+        if len(distinct) < 2 or len(distinct) < len(self.answers):
+            raise InvalidInput(f"a question needs two or more answers that differ, not {self.answers!r}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ MAX_SIZE = 480  # characters of Latin script, about 80 words; a Han character co
 SHORT = 200  # a paragraph this short is one passage whatever its sentences
 _STUB = 40  # a paragraph shorter than this (a heading, a date line) is read with the one after it
 _PARAGRAPH = re.compile(r"\n\s*\n")
+_CLOSERS = "\"'”’)]"  # after a full stop they belong to no sentence
 _HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
 
 
@@ -51,17 +52,27 @@ def _spans(text: str, start: int, stop: int) -> list[tuple[int, int]]:
     at = 0
     for sentence in sentences(paragraph):
         where = paragraph.find(sentence, at)
-        if where < 0:  # joined over an abbreviation, where white space was squeezed
-            where = max(paragraph.find(sentence.split(" ", 1)[0], at), at)
-            at = where + 1
-        else:
+        if where >= 0 and all(mark.isspace() or mark in _CLOSERS for mark in paragraph[at:where]):
             at = where + len(sentence)
+        else:  # joined over an abbreviation, where white space was squeezed; the same words may come again later
+            where, at = _walk(paragraph, sentence, at)
         starts.append(where)
     spans: list[tuple[int, int]] = []
     for first, last in zip(starts, [*starts[1:], len(paragraph)], strict=True):
         length = len(paragraph[first:last].rstrip())
         spans += _cut(text, start + first, start + first + length)
     return spans
+
+
+def _walk(paragraph: str, sentence: str, at: int) -> tuple[int, int]:
+    """Where a sentence begins and ends from `at` on, white space apart."""
+    where = -1
+    for mark in "".join(sentence.split()):
+        found = paragraph.find(mark, at)
+        if found < 0:
+            break
+        where, at = found if where < 0 else where, found + 1
+    return max(where, 0), at
 
 
 def _cut(text: str, start: int, stop: int) -> list[tuple[int, int]]:

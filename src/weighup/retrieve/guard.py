@@ -90,8 +90,8 @@ def check_address(url: str, *, allow_loopback: bool = False, any_port: bool = Fa
     """
     if len(url) > LONGEST:
         raise _refused(url, f"it is longer than {LONGEST:,} characters")
-    if re.search(r"[\x00-\x20\x7f\\]", url.strip()):
-        raise _refused(url, "it holds blanks, control characters or a backslash")
+    if re.search(r"[\x00-\x20\x7f\\\ud800-\udfff]", url.strip()):
+        raise _refused(url, "it holds blanks, control characters, halves of characters or a backslash")
     try:
         parts = urlsplit(url.strip())
         port = parts.port
@@ -181,6 +181,7 @@ def as_ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 def shown(url: str, limit: int = 200) -> str:
     """An address for messages and logs: no credentials, no secret parameters, one line, not too long."""
+    url = url.encode("utf-8", "replace").decode("utf-8")
     try:
         parts = urlsplit(url)
         host = parts.netloc.rpartition("@")[2]

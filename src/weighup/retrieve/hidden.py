@@ -9,6 +9,7 @@ elsewhere are not fetched, so this lessens the risk and does not end it: `hostil
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _UNSEEN = re.compile(
     r"|clip:rect\(0|clip:rect\(1px|clip-path:(?:inset\((?:50|100)%|circle\(0)"
     r"|transform:scale\(0(?:\.0+)?\)"
 )
-_FONT_SIZE = re.compile(r"(?:^|;)font-size:(\d*\.?\d+)(px|pt|r?em|%|)(?:;|!|$)")
+_FONT_SIZE = re.compile(r"(?:^|;)font-size:(\d{0,9}\.\d{1,9}|\d{1,9})\d*(px|pt|r?em|%|)(?:;|!|$)")
 _PIXELS = {"px": 1.0, "pt": 4 / 3, "em": 16.0, "rem": 16.0, "%": 0.16, "": 0.0}
 _SMALLEST = 4.0
 """Pixels; nobody reads smaller letters."""
@@ -34,7 +35,7 @@ _SMALLEST = 4.0
 _NO_SIZE = re.compile(r"(?:^|;)(?:max-)?(?:height|width):(?:0|1px)(?:px|pt|em|rem|%)?(?:;|!|$)")
 _COLOUR = re.compile(r"(?:^|;)color:([^;!]+)")
 _BACKGROUND = re.compile(r"(?:^|;)background(?:-color)?:([^;!]+)")
-_RULE = re.compile(r"([^{}]{1,2000})\{([^{}]{0,5000})\}")
+_COMMENT = re.compile(r"/\*.*?(?:\*/|\Z)", re.DOTALL)  # one that is never closed reaches to the end, as in browsers
 _SIMPLE = re.compile(r"(?:[a-z][a-z0-9]*)?([.#])([\w-]{1,100})", re.IGNORECASE)
 _WHITE = frozenset({"#fff", "#ffffff", "white", "rgb(255,255,255)", "rgba(255,255,255,1)", "#fefefe", "transparent"})
 
@@ -45,6 +46,7 @@ def strip_hidden(tree: HtmlElement) -> int:
     from lxml import etree
 
     names = _hidden_names(tree)
+    grounds: dict[HtmlElement, str | None] = {}
     removed = 0
     for element in list(tree.iter()):
         if element is tree or element.tag in _STAY:
@@ -54,13 +56,13 @@ def strip_hidden(tree: HtmlElement) -> int:
             _drop(element)
         elif element.tag in _NOT_TEXT:
             _drop(element)
-        elif _is_hidden(element, names):
+        elif _is_hidden(element, names, grounds):
             removed += len("".join(element.itertext()).strip())
             _drop(element)
     return removed
 
 
-def _is_hidden(element: HtmlElement, names: frozenset[str]) -> bool:
+def _is_hidden(element: HtmlElement, names: frozenset[str], grounds: dict[HtmlElement, str | None]) -> bool:
     if element.get("hidden") is not None or (element.get("aria-hidden") or "").strip().lower() == "true":
         return True
     if names and (
@@ -70,10 +72,10 @@ def _is_hidden(element: HtmlElement, names: frozenset[str]) -> bool:
     style = element.get("style")
     if element.tag == "font" and (element.get("color") or "").lower() in _WHITE:
         style = f"{style or ''};color:{element.get('color')}"
-    return bool(style) and _unseen(_normal(style), element)
+    return bool(style) and _unseen(_normal(style), element, grounds)
 
 
-def _unseen(style: str, element: HtmlElement) -> bool:
+def _unseen(style: str, element: HtmlElement, grounds: dict[HtmlElement, str | None]) -> bool:
     if _UNSEEN.search(style):
         return True
     if "overflow:hidden" in style and _NO_SIZE.search(style):
@@ -83,7 +85,7 @@ def _unseen(style: str, element: HtmlElement) -> bool:
     colour = _COLOUR.search(style)
     if colour is None:
         return False
-    background = _background(style, element)
+    background = _background(style, element, grounds)
     if background is None:  # nothing says otherwise, so it stands on the browser's white
         return colour[1] in _WHITE and not element.get("class")
     return _same_colour(colour[1], background)
@@ -94,18 +96,25 @@ def _no_font(style: str) -> bool:
     return size is not None and float(size[1]) * _PIXELS[size[2]] < _SMALLEST
 
 
-def _background(style: str, element: HtmlElement) -> str | None:
-    """The background this element stands on, as far as inline styles say."""
+def _background(style: str, element: HtmlElement, grounds: dict[HtmlElement, str | None]) -> str | None:
+    """The background this element stands on, as far as inline styles say. `grounds` keeps what was found for its
+    ancestors, whose styles may be long and are many elements' to share."""
     own = _BACKGROUND.search(style)
     if own:
         return own[1]
+    passed: list[HtmlElement] = []
+    ground: str | None = None
     for one in element.iterancestors():
+        if one in grounds:
+            ground = grounds[one]
+            break
+        passed.append(one)
         found = _BACKGROUND.search(_normal(one.get("style") or "")) if one.get("style") else None
-        if found:
-            return found[1]
-        if one.get("bgcolor"):
-            return str(one.get("bgcolor")).strip().lower()
-    return None
+        ground = found[1] if found else (one.get("bgcolor") or "").strip().lower() or None
+        if ground is not None:
+            break
+    grounds.update(dict.fromkeys(passed, ground))
+    return ground
 
 
 def _same_colour(one: str, other: str) -> bool:
@@ -116,7 +125,7 @@ def _hidden_names(tree: HtmlElement) -> frozenset[str]:
     """`.class` and `#id` names that the page's own style sheets hide, outside of `@media` and other conditions."""
     names: set[str] = set()
     for sheet in tree.iter("style"):
-        for selectors, style in _RULE.findall(_top_level(re.sub(r"/\*.*?\*/", "", sheet.text or "", flags=re.DOTALL))):
+        for selectors, style in _rules(_top_level(_COMMENT.sub("", sheet.text or ""))):
             normal = _normal(style)
             if _UNSEEN.search(normal) or _no_font(normal) or ("overflow:hidden" in normal and _NO_SIZE.search(normal)):
                 for selector in selectors.split(","):
@@ -126,15 +135,26 @@ def _hidden_names(tree: HtmlElement) -> frozenset[str]:
     return frozenset(names)
 
 
+def _rules(sheet: str) -> Iterator[tuple[str, str]]:
+    """Selectors and style of each rule. Linear: the sheet comes from a stranger."""
+    for block in sheet.split("}")[:-1]:
+        before, brace, style = block.rpartition("{")
+        if brace:
+            yield before.rpartition("{")[2], style
+
+
 def _top_level(sheet: str) -> str:
     """A style sheet without its at-rules: `@media print` hides what the reader of the page sees."""
     kept: list[str] = []
     at = 0
+    brace = end = -1
     while (start := sheet.find("@", at)) >= 0:
         kept.append(sheet[at:start])
-        brace, end = sheet.find("{", start), sheet.find(";", start)
-        if brace < 0 or 0 <= end < brace:
-            at = end + 1 if end >= 0 else len(sheet)
+        # Looked for again only when passed, so that a sheet of nothing but "@;" is read once.
+        brace = _next(sheet, "{", start) if brace < start else brace
+        end = _next(sheet, ";", start) if end < start else end
+        if end < brace or brace == len(sheet):
+            at = min(end + 1, len(sheet))
             continue
         depth, at = 1, brace + 1
         for mark in re.compile(r"[{}]").finditer(sheet, at):
@@ -148,8 +168,14 @@ def _top_level(sheet: str) -> str:
     return "".join(kept)
 
 
+def _next(sheet: str, mark: str, start: int) -> int:
+    """Where the next such mark is; the sheet's length if there is none."""
+    found = sheet.find(mark, start)
+    return len(sheet) if found < 0 else found
+
+
 def _normal(style: str) -> str:
-    return re.sub(r"\s+", "", re.sub(r"/\*.*?\*/", "", style, flags=re.DOTALL)).lower()
+    return re.sub(r"\s+", "", _COMMENT.sub("", style)).lower()
 
 
 def _drop(element: HtmlElement) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
@@ -88,7 +89,7 @@ def read_documents(
                         on_broken(item)
                     else:
                         yield _completed(item, path, source, published)
-        except (OSError, EOFError) as error:  # gzip says EOFError for a file cut short
+        except (OSError, EOFError, zlib.error) as error:  # gzip says EOFError for a file cut short
             reason = getattr(error, "strerror", None) or error
             on_broken(Broken(str(path), None, f"cannot be read: {reason}"))
 

@@ -44,23 +44,27 @@ def query_terms(query: str) -> list[str]:
 
 
 class TermCounts:
-    """How many passages hold a term, counted up to MAX_POSTINGS + 1 and remembered until the store has changed."""
+    """How many passages hold a term, counted up to MAX_POSTINGS + 1 and remembered until passages are added, by any
+    thread or process."""
 
     def __init__(self) -> None:
-        self._counts: dict[str, int] = {}
+        self._counts: dict[tuple[int, str], int] = {}
 
-    def count(self, connection: sqlite3.Connection, term: str) -> int:
-        known = self._counts.get(term)
+    def count(self, connection: sqlite3.Connection, terms: Sequence[str]) -> list[int]:
+        """The counts of `terms`, in order."""
+        # Read before anything is counted: a count may be of more passages than this, never of fewer.
+        newest = int(connection.execute("SELECT ifnull(max(id), 0) FROM passages").fetchone()[0])
+        return [self._count(connection, newest, term) for term in terms]
+
+    def _count(self, connection: sqlite3.Connection, newest: int, term: str) -> int:
+        known = self._counts.get((newest, term))
         if known is None:
             sql = "SELECT count(*) FROM (SELECT rowid FROM words WHERE words MATCH ? LIMIT ?)"
             known = int(connection.execute(sql, (_quoted(term), MAX_POSTINGS + 1)).fetchone()[0])
             if len(self._counts) > 100_000:
                 self._counts.clear()
-            self._counts[term] = known
+            self._counts[newest, term] = known
         return known
-
-    def clear(self) -> None:
-        self._counts.clear()
 
 
 def search(
@@ -70,7 +74,8 @@ def search(
 
     At most `limit`. Rare terms are tried first; should they find fewer than `enough`, all terms are.
     """
-    counted = [(counts.count(connection, term), term) for term in query_terms(query)]
+    terms = query_terms(query)
+    counted = zip(counts.count(connection, terms), terms, strict=True)
     present = sorted(pair for pair in counted if pair[0])[:MAX_TERMS]
     if not present:
         return []

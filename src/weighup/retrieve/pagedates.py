@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from weighup.dates import now, published_or_none
@@ -26,7 +27,8 @@ _ELSEWHERE = re.compile(
     r"|latest|more-(?:news|stories)|read-?(?:more|next)|upcoming|event",
     re.IGNORECASE,
 )
-_MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?:Z|[+-]\d{2}:?\d{2})")
+_MOMENT = re.compile(r"(\d{4}-\d{2}-\d{2})[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?: ?Z| ?[+-]\d{2}:?\d{2})")
+_MAIL = re.compile(r"(?:\w{3}, )?\d{1,2} \w{3} \d{4} \d{2}:\d{2}(?::\d{2})? [+-]\d{4}")  # RFC 2822 with an offset
 _PUBLISHED = frozenset({"article:published_time", "og:published_time", "datepublished", "parsely-pub-date", "pubdate"})
 _CHANGED = frozenset({"article:modified_time", "og:updated_time", "og:modified_time", "datemodified", "lastmod"})
 _HAN = re.compile(r".*?(\d{4})\s*年\s*(\d{1,2})\s*月\s*(\d{1,2})\s*日.*")  # htmldate reads it only alone
@@ -47,11 +49,13 @@ class PageDates:
 
 @dataclass(frozen=True, slots=True)
 class _Stated:
-    """A moment with its zone in the metadata: the day as written there, and the moment in UTC."""
+    """A moment with its zone: the day as written on the page, the moment in UTC, and whether it is named as that of
+    the change, of publication, or as neither."""
 
     day: str
     moment: datetime
     changed: bool
+    named: bool = True
 
 
 def page_dates(tree: HtmlElement, url: str | None = None) -> PageDates:
@@ -59,18 +63,19 @@ def page_dates(tree: HtmlElement, url: str | None = None) -> PageDates:
     soon = now() + timedelta(days=1)  # where the page was written it may be tomorrow already
     stated = list(_stated(tree))
     past = [one for one in stated if one.moment <= soon]
+    future = any(one.named for one in stated if one.moment > soon)
     metadata = _metadata(tree)
     first = _find(metadata, original=True, url=url, latest=soon)
     if first is None:
         # Elements shown as dates: the latest of them, as nothing says which is which.
         shown_day = _find(_date_elements(tree), original=False, url=None, latest=soon)
         begun = _capped(_at_latest(shown_day, past))
-        return PageDates(begun, begun, future=len(past) < len(stated))
+        return PageDates(begun, begun, future=future)
     begun = _at_latest(first, [one for one in past if not one.changed])
     last = _at_latest(_find(metadata, original=False, url=None, latest=soon), past)
     changes = [one.moment for one in past if one.changed]
     ended = max((moment for moment in (begun, last, *changes) if moment is not None), default=None)
-    return PageDates(_capped(begun), _capped(ended), future=len(past) < len(stated))
+    return PageDates(_capped(begun), _capped(ended), future=future)
 
 
 def _find(tree: HtmlElement, *, original: bool, url: str | None, latest: datetime) -> str | None:
@@ -83,11 +88,14 @@ def _find(tree: HtmlElement, *, original: bool, url: str | None, latest: datetim
 
 
 def _at_latest(day: str | None, stated: Sequence[_Stated]) -> datetime | None:
-    """The last moment that a day can mean, unless the metadata tells the very moment."""
+    """The last moment that a day can mean, unless the metadata tells the very moment. A moment of that day that is
+    not named only counts if it is later: 23:30 in New York is the next day in UTC."""
     if day is None:
         return None
-    exact = [one.moment for one in stated if one.day == day]
-    return max(exact) if exact else published_or_none(day)
+    exact = [one.moment for one in stated if one.day == day and one.named]
+    known = max(exact) if exact else published_or_none(day)
+    others = [one.moment for one in stated if one.day == day and not one.named]
+    return max((moment for moment in (known, *others) if moment is not None), default=None)
 
 
 def _capped(moment: datetime | None) -> datetime | None:
@@ -118,12 +126,13 @@ def _date_elements(tree: HtmlElement) -> HtmlElement:
     bare = html.Element("html")
     body = html.Element("body")
     bare.append(body)
+    elsewhere = _elsewhere(tree)
     for element in tree.iter("time", "abbr", "span", "div", "p", "small", "em", "li"):
         marks = " ".join(element.get(name) or "" for name in ("class", "id", "itemprop", "pubdate"))
         if element.tag not in ("time", "abbr") and not _DATED.search(marks):
             continue
         text = " ".join("".join(element.itertext()).split())
-        if len(text) > _LONGEST_DATE or _is_elsewhere(element):
+        if len(text) > _LONGEST_DATE or element in elsewhere:
             continue
         copy = html.Element(element.tag, dict(element.attrib))
         copy.text = _HAN.sub(r"\1-\2-\3", text)
@@ -131,33 +140,55 @@ def _date_elements(tree: HtmlElement) -> HtmlElement:
     return bare
 
 
-def _is_elsewhere(element: HtmlElement) -> bool:
-    """Whether an element stands in a part of the page that is about other pages."""
-    for one in (element, *element.iterancestors()):
-        if one.tag in ("aside", "footer", "nav") or _ELSEWHERE.search(
-            f"{one.get('class') or ''} {one.get('id') or ''}"
+def _elsewhere(tree: HtmlElement) -> set[HtmlElement]:
+    """The elements that stand in a part of the page that is about other pages."""
+    found: set[HtmlElement] = set()
+    for element in tree.iter("*"):  # parents come before their children
+        if (
+            element.getparent() in found
+            or element.tag in ("aside", "footer", "nav")
+            or _ELSEWHERE.search(f"{element.get('class') or ''} {element.get('id') or ''}")
         ):
-            return True
-    return False
+            found.add(element)
+    return found
 
 
 def _stated(tree: HtmlElement) -> Iterator[_Stated]:
-    """Full moments, with zone and time of day, in meta elements and JSON-LD. Midnight is how a bare day is written."""
+    """Full moments, with zone and time of day, in meta elements, elements that show a date, and JSON-LD. Midnight is
+    how a bare day is written."""
     pairs: list[tuple[str, str]] = []
-    for element in tree.iter("meta", "time"):
+    elsewhere = _elsewhere(tree)
+    for element in tree.iter("meta", "time", "abbr"):
         name = element.get("property") or element.get("itemprop") or element.get("name") or ""
-        pairs.append((name, element.get("content") or element.get("datetime") or ""))
+        if element.tag == "meta" or element not in elsewhere:
+            value = element.get("content") or element.get("datetime") or element.get("title") or element.text or ""
+            pairs.append((name, value))
     for script in tree.iter("script"):
         if (script.get("type") or "").strip().lower() == "application/ld+json":
             pairs += _json_pairs(script.text or "")
     for name, value in pairs:
         name, value = name.strip().lower(), value.strip()
-        if name not in _PUBLISHED and name not in _CHANGED:
-            continue
-        moment = published_or_none(value) if _MOMENT.fullmatch(value) else None
-        if moment is not None:
-            bare_day = value[11:16] == "00:00"
-            yield _Stated(value[:10], moment + timedelta(days=1, seconds=-1) * bare_day, name in _CHANGED)
+        read = _read(value) if len(value) <= _LONGEST_DATE else None
+        if read is not None:
+            yield _Stated(*read, name in _CHANGED, name in _CHANGED or name in _PUBLISHED)
+
+
+def _read(value: str) -> tuple[str, datetime] | None:
+    """The day as written and the moment in UTC of a date with time and zone; None for any other."""
+    if iso := _MOMENT.fullmatch(value):
+        day, moment = iso[1], published_or_none(f"{iso[1]}T{value[11:].replace(' ', '')}")
+    elif _MAIL.fullmatch(value):
+        moment = published_or_none(value)
+        try:
+            day = parsedate_to_datetime(value).date().isoformat()
+        except ValueError:
+            return None
+    else:
+        return None
+    if moment is None:
+        return None
+    bare_day = re.search(r"[T ]00:00", value) is not None and moment.year < datetime.max.year
+    return day, moment + timedelta(days=1, seconds=-1) * bare_day
 
 
 def _json_pairs(text: str) -> list[tuple[str, str]]:

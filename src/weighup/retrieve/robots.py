@@ -117,7 +117,7 @@ def parse(text: str, agent: str) -> Rules:
     groups: dict[str, list[tuple[str, bool]]] = {}
     agents: list[str] = []
     in_rules = False
-    count = 0
+    wanted = {agent.lower(), "*"}
     for line in text.lstrip("\ufeff").splitlines():
         name, colon, value = line.partition("#")[0].partition(":")
         name, value = name.strip().lower(), value.strip()
@@ -132,9 +132,8 @@ def parse(text: str, agent: str) -> Rules:
                 groups.setdefault(token[0].lower(), [])
         elif name in ("allow", "disallow") and agents:
             in_rules = True
-            count += 1
-            if value and count <= _RULES:
-                for one in agents:
+            for one in wanted.intersection(agents):
+                if value and len(groups[one]) < _RULES:
                     groups[one].append((_normal(value), name == "allow"))
     return Rules(tuple(groups.get(agent.lower(), groups.get("*", []))))
 

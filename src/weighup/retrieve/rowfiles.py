@@ -9,9 +9,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, time, timedelta
 from typing import Any, BinaryIO
 
 from weighup.dates import parse_published
@@ -19,6 +20,8 @@ from weighup.errors import InvalidInput
 from weighup.retrieve.types import Document
 
 MAX_LINE = 16_000_000  # bytes
+_MIDNIGHT = re.compile(r"\d{4}-?\d{2}-?\d{2}[T ]00(?::?00(?::?00(?:\.0+)?)?)?")
+_REST_OF_DAY = timedelta(hours=23, minutes=59, seconds=59)
 _BOMS = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 
 
@@ -53,8 +56,10 @@ def read_jsonl(file: BinaryIO, name: str) -> Iterator[Document | Broken]:
             row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
         except UnicodeDecodeError as error:
             yield Broken(name, number, f"is not UTF-8 (byte {error.start}); convert the file")
-        except (json.JSONDecodeError, RecursionError) as error:
-            yield Broken(name, number, f"is not JSON ({getattr(error, 'msg', 'too deeply nested')})")
+        except RecursionError:
+            yield Broken(name, number, "is not JSON (too deeply nested)")
+        except ValueError as error:  # besides JSON's own: a number of thousands of digits
+            yield Broken(name, number, f"is not JSON ({str(getattr(error, 'msg', error))[:100]})")
         else:
             yield from_row(row, name, number)
 
@@ -76,26 +81,59 @@ def _read_separated(file: BinaryIO, name: str, delimiter: str) -> Iterator[Docum
     csv.field_size_limit(MAX_LINE)
     # Bytes that are not UTF-8 pass as surrogates, so that they spoil their own row and no other.
     text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    reader = csv.DictReader(text, delimiter=delimiter, restval=None)
-    names = [field.strip().lower() for field in reader.fieldnames or ()]
+    lines = _Lines(text)
+    # Strict: else a quotation mark that is never closed makes all rows to the end of the file one document, under the
+    # first one's date.
+    reader = csv.DictReader(lines, delimiter=delimiter, restval=None, strict=True)
+    kind = "CSV" if delimiter == "," else "TSV"
+    try:
+        names = [field.strip().lower() for field in reader.fieldnames or ()]
+    except csv.Error as error:
+        yield Broken(name, 1, f"is not {kind} ({error})")
+        return
     if "text" not in names:
         yield Broken(name, 1, f"the header line has no `text` field (it has: {', '.join(names)[:200] or 'nothing'})")
         return
     reader.fieldnames = names
     while True:
-        line = reader.line_num + 1
+        line = lines.number + 1
         try:
             row = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            yield Broken(name, line, f"is not {'CSV' if delimiter == ',' else 'TSV'} ({error})")
+            yield Broken(name, line, f"is not {kind} ({error})")
+            continue
+        if any(extra.strip() for extra in row.get(None) or ()):
+            yield Broken(name, line, "has more fields than the header line; put the text in quotation marks")
             continue
         given = {key: value for key, value in row.items() if isinstance(key, str) and isinstance(value, str) and value}
         if any(not _is_text(value) for value in given.values()):
             yield Broken(name, line, "is not UTF-8; convert the file")
         else:
             yield from_row(given, name, line)
+
+
+class _Lines:
+    """The lines of a text, counted. One too long to be a row is read past and raises csv.Error."""
+
+    def __init__(self, text: io.TextIOWrapper) -> None:
+        self._text = text
+        self.number = 0
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        line = self._text.readline(MAX_LINE)
+        if not line:
+            raise StopIteration
+        self.number += 1
+        if len(line) < MAX_LINE or line.endswith(("\n", "\r")):
+            return line
+        while (rest := self._text.readline(MAX_LINE)) and not rest.endswith(("\n", "\r")):
+            pass
+        raise csv.Error(f"a line of over {MAX_LINE // 1_000_000} MB; split the document")
 
 
 def read_parquet(file: BinaryIO, name: str) -> Iterator[Document | Broken]:
@@ -141,6 +179,8 @@ def from_row(row: object, name: str, line: int) -> Document | Broken:
         )
     except InvalidInput as error:
         return Broken(name, line, str(error))
+    except OverflowError:
+        return Broken(name, line, "`date` or `credibility` is out of all range")
 
 
 def not_text(file: BinaryIO, name: str) -> Broken | None:
@@ -169,7 +209,15 @@ def _date(row: Mapping[str, Any]) -> datetime | None:
         return None
     if not isinstance(value, str | date):
         raise InvalidInput(f"`date` is not a date (got {str(value)[:40]!r}); write it as 2024-05-31")
-    return parse_published(value, where="`date`")
+    moment = parse_published(value, where="`date`")
+    return moment + _REST_OF_DAY if _is_bare_day(value) else moment
+
+
+def _is_bare_day(value: str | date) -> bool:
+    """Whether it is midnight without a zone: how tables write a day."""
+    if isinstance(value, datetime):
+        return value.tzinfo is None and value.time() == time(0)
+    return isinstance(value, str) and _MIDNIGHT.fullmatch(value.strip()) is not None
 
 
 def _share(value: object) -> float | None:

@@ -11,6 +11,7 @@ Times are microseconds since 1970 UTC, NULL when undated.
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,7 @@ from weighup.errors import StoreError
 
 SCHEMA_VERSION = 1
 APPLICATION_ID = 0x57455548  # "WEUH": tells an evidence store from any other SQLite file
+WAIT = 30.0  # seconds that a writer waits for another
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -45,7 +47,7 @@ INSERT INTO words(words, rank) VALUES('rank', 'bm25(2.0, 1.0)');
 
 def connect(path: Path, *, durable: bool = True) -> sqlite3.Connection:
     """A connection in autocommit mode, usable from any thread by one at a time."""
-    connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(path, timeout=WAIT, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA cache_size=-65536")
     connection.execute("PRAGMA temp_store=MEMORY")
     connection.execute("PRAGMA mmap_size=1073741824")
@@ -55,9 +57,10 @@ def connect(path: Path, *, durable: bool = True) -> sqlite3.Connection:
 
 def prepare(connection: sqlite3.Connection, path: Path, store_id: str) -> None:
     """Create the tables in a new file; check an existing one. Raises StoreError for a file that is not ours."""
+    # In this order: tables that another process has just made are seen together with what says whose they are.
+    empty = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     kind = int(connection.execute("PRAGMA application_id").fetchone()[0])
-    empty = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
     if not empty and kind != APPLICATION_ID:
         raise StoreError(f"{path}: is an SQLite file of another program, not an evidence store; name another file")
     if version > SCHEMA_VERSION:
@@ -67,7 +70,7 @@ def prepare(connection: sqlite3.Connection, path: Path, store_id: str) -> None:
         )
     if version == SCHEMA_VERSION:
         return
-    connection.execute("PRAGMA journal_mode=WAL")
+    _log_ahead(connection)
     with transaction(connection):
         if int(connection.execute("PRAGMA user_version").fetchone()[0]) == SCHEMA_VERSION:
             return  # another process was first
@@ -77,6 +80,19 @@ def prepare(connection: sqlite3.Connection, path: Path, store_id: str) -> None:
         connection.execute("INSERT INTO meta VALUES('store', ?)", (store_id,))
         connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+
+
+def _log_ahead(connection: sqlite3.Connection) -> None:
+    """Switch to WAL. SQLite does not wait by itself for another process that is doing the same."""
+    end = time.monotonic() + WAIT
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > end:
+                raise
+            time.sleep(0.01)
 
 
 @contextmanager

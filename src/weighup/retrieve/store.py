@@ -108,7 +108,6 @@ class EvidenceStore:
                 batch = self._embedded(batch, self.encoder)
             with schema.explained(self.path), self._lock, schema.transaction(self._open_writer()):
                 writer.write(self._writer, batch, report)
-            self._counts.clear()
             if on_progress is not None:
                 on_progress(report.seen - before)
         if rows is not None and rows.left:

@@ -8,6 +8,7 @@ published, so a PDF is undated unless the caller dates it.
 from __future__ import annotations
 
 import codecs
+import io
 import logging
 import re
 import struct
@@ -138,7 +139,8 @@ def read_feed(file: BinaryIO, name: str) -> Iterator[Document | Broken]:
     if len(content) > MAX_PAGE:
         yield Broken(name, None, f"is over {MAX_PAGE // 1_000_000} MB, too large for a feed")
         return
-    parsed = feedparser.parse(content)
+    # A stream, since feedparser opens bare bytes as a file's name where there is such a file.
+    parsed = feedparser.parse(io.BytesIO(content))
     if not parsed.entries:
         yield Broken(name, None, "has no entries" if parsed.get("version") else "is not an RSS or Atom feed")
         return

@@ -135,7 +135,7 @@ class WebClient:
     def _next(self, address: Address, target: str, headers: dict[str, str], trusted: bool) -> Address:
         """Where a redirect leads, if it may. Headers are those just sent: only their origin gets them again."""
         try:
-            url = urljoin(address.url, target.strip()).partition("#")[0]
+            url = urljoin(address.url, _utf8(target.strip())).partition("#")[0]
         except ValueError:
             raise PageRefused(f"{shown(address.url)} redirects to something that is not an address") from None
         found = self._check(url, any_port=trusted and _same_host(address, url))
@@ -287,7 +287,7 @@ def _retry_after(value: str) -> float | None:
         return float(value)
     try:
         moment = parsedate_to_datetime(value)
-    except (ValueError, TypeError, IndexError):
+    except (ValueError, TypeError, IndexError, OverflowError):
         return None
     return max(0.0, ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds())
 
@@ -312,6 +312,14 @@ def _same_host(address: Address, url: str) -> bool:
         return (parts.hostname or "").lower() == address.host and (parts.port or 0) in (0, address.port)
     except ValueError:
         return False
+
+
+def _utf8(header: str) -> str:
+    """A header that was read byte by byte, as the UTF-8 that some servers send in it."""
+    try:
+        return header.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return header
 
 
 def _plain(value: Any) -> Any:

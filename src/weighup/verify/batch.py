@@ -2,7 +2,8 @@
 
 The output file is the only record of how far a run got. Each line carries the digest of the row it answers, so a
 run that was stopped (Ctrl-C, kill -9, power) goes on after the last whole line: a half-written last line is cut
-off, and every line is compared with the row at its place before anything is added. Memory holds one batch.
+off, and every line is compared with the row at its place before anything is added. It also carries the digest of
+the run's conditions, so that a run is not taken up under other flags. Memory holds one batch.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from weighup.errors import InvalidInput, JobFailed, ModelMissing, SettingsError, StoreError, WeighupError
+from weighup.verify.conditions import digest, told
 from weighup.verify.contract import FailedRow, Verdict
 from weighup.verify.rows import BadRow, Row
 from weighup.verify.types import Claim
@@ -59,21 +61,25 @@ def run_batch(
     batch_size: int = 64,
     overwrite: bool = False,
     report: Report | None = None,
+    conditions: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Check every row and write its verdict, or its error, as one line of `output`; goes on where a run stopped.
 
-    Raises InvalidInput if `output` holds the answers of other rows, JobFailed if it cannot be written. Errors that
-    would befall every row alike (a missing model, a wrong setting) are raised, not written into each row.
+    `conditions` are what the verdicts depend on besides the rows (`conditions.conditions`). Raises InvalidInput if
+    `output` holds the answers of other rows or was written under other conditions, JobFailed if it cannot be written.
+    Errors that would befall every row alike (a missing model, a wrong setting) are raised, not written into each row.
     """
     rows = iter(rows)
+    mark = None if conditions is None else digest(conditions)
     with _locked(output, overwrite=overwrite) as stream:
-        kept, failed = _resume(stream, rows, output)
+        kept, failed = _resume(stream, rows, output, conditions)
         if report is not None and kept:
             report(kept, failed)
         added, synced = 0, time.monotonic()
         while batch := list(islice(rows, batch_size)):
-            lines = [_line(answer) for answer in _check_batch(checker, batch)]
-            _append(stream, b"".join(line for line, _ in lines), output)
+            lines = [_line(answer, mark) for answer in _check_batch(checker, batch)]
+            stream.write(b"".join(line for line, _ in lines))
+            stream.flush()
             added += len(batch)
             failed += sum(bad for _, bad in lines)
             if time.monotonic() - synced > _SYNC_SECONDS:
@@ -133,24 +139,20 @@ def _check_rows(checker: Checker, rows: Sequence[Row]) -> list[Verdict | FailedR
     ]
 
 
-def _line(answer: Verdict | FailedRow) -> tuple[bytes, bool]:
+def _line(answer: Verdict | FailedRow, mark: str | None) -> tuple[bytes, bool]:
+    answer = answer.model_copy(update={"run_digest": mark})
     return answer.model_dump_json().encode("utf-8", "replace") + b"\n", isinstance(answer, FailedRow)
 
 
-def _append(stream: BinaryIO, lines: bytes, output: Path) -> None:
-    try:
-        stream.write(lines)
-        stream.flush()
-    except OSError as error:
-        raise JobFailed(f"{output}: cannot be written: {error.strerror or error}; run again to go on") from error
-
-
-def _resume(stream: BinaryIO, rows: Iterator[Row | BadRow], output: Path) -> tuple[int, int]:
+def _resume(
+    stream: BinaryIO, rows: Iterator[Row | BadRow], output: Path, conditions: Mapping[str, Any] | None
+) -> tuple[int, int]:
     """Walk the lines already written side by side with the rows they answer. Leaves `stream` at its end.
 
     Returns how many rows are done and how many of them failed.
     """
     done = failed = end = 0
+    mark = None if conditions is None else digest(conditions)
     for line in stream:
         if not line.endswith(b"\n"):  # the write that was cut short
             break
@@ -161,6 +163,12 @@ def _resume(stream: BinaryIO, rows: Iterator[Row | BadRow], output: Path) -> tup
         if answer["input_digest"] != row.digest:
             raise InvalidInput(
                 _other(output, done + 1, f"the input's row at line {row.line} is not the one it answers")
+            )
+        if mark is not None and answer.get("run_digest") != mark:
+            raise InvalidInput(
+                f"{output}: line {done + 1} was written under other flags or settings than this run's "
+                f"({told(conditions or {})}); give the same again, name another --output, or give --overwrite "
+                "to start again"
             )
         done += 1
         failed += "error" in answer
@@ -190,16 +198,23 @@ def _other(output: Path, number: int, reason: str) -> str:
 @contextmanager
 def _locked(output: Path, *, overwrite: bool) -> Iterator[BinaryIO]:
     """The output opened for this process alone: two runs into one file would double its rows."""
+    if output.exists() and not output.is_file():  # a device or a pipe cannot be read back
+        raise InvalidInput(f"{output}: is not a plain file; name one, so that a stopped run can be taken up")
     try:
         output.open("ab").close()  # creates without emptying; emptying waits until the lock is held
         stream = output.open("r+b")
     except OSError as error:
         raise InvalidInput(f"{output}: cannot be written: {error.strerror or error}") from error
-    with stream:
-        _lock(stream, output)
-        if overwrite:
-            stream.truncate(0)
-        yield stream
+    try:
+        with stream:  # closing writes too, and a full disk may be noticed only then
+            _lock(stream, output)
+            if overwrite:
+                stream.truncate(0)
+            yield stream
+    except BrokenPipeError:  # whoever read the progress is gone; the output is whole
+        raise
+    except OSError as error:
+        raise JobFailed(f"{output}: cannot be written: {error.strerror or error}; run again to go on") from error
 
 
 def _lock(stream: BinaryIO, output: Path) -> None:

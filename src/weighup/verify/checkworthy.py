@@ -46,6 +46,7 @@ _ORDER = re.compile(
     r"|listen|watch|look|read|join|donate|sign|stay|wash|wear|keep|buy|call|go|come|take|make sure|be|enjoy|wake up)\b",
     re.I,
 )
+_ADDRESS = re.compile(r"(?:https?://|www\.)\S+", re.I)
 _GREETING = re.compile(
     r"^(?:hi|hello|hey|good (?:morning|evening|night|afternoon)|happy \w+|congratulations|congrats|thanks?|thank you"
     r"|welcome|wow|lol|omg|(?:yes|no|ok(?:ay)?)(?=[,!.])|你好|谢谢|早上好|晚安|哈哈)\b",
@@ -88,6 +89,8 @@ def checkability(text: str) -> Checkability:
     tokens = words(text)
     if not tokens:
         return Checkability(False, "there are no words in it", 0.0)
+    if _ADDRESS.fullmatch(text):
+        return Checkability(False, "it is an address; what the page says can be checked, its address cannot", 0.0)
     chinese = language(text) == "zh"
     if len(tokens) < (4 if chinese else 3):
         return Checkability(False, "it is too short to say something that could be true or false", 0.0)

@@ -73,6 +73,9 @@ class Verdict(_Part):
 
     id: str | int | None = Field(None, description="The input row's id, echoed.")
     input_digest: str | None = Field(None, description="In a batch: what the input row read as; resuming relies on it.")
+    run_digest: str | None = Field(
+        None, description="In a batch: names the flags and settings the row was checked under; resuming relies on it."
+    )
     claim: str
     date: str | None = Field(None, description="The claim's date: no evidence from it or after was used.")
     verdict: Label
@@ -93,5 +96,6 @@ class FailedRow(_Part):
 
     id: str | int | None = None
     input_digest: str | None = None
+    run_digest: str | None = None
     line: int
     error: str

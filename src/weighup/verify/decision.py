@@ -109,7 +109,7 @@ def conclude(weighed: Weighed, ease: Ease, seconds: float, versions: dict[str, s
         other_claims=list(prepared.others),
         usage=_usage(weighed.usage, seconds),
         warnings=_warnings(weighed),
-        model_versions=versions,
+        model_versions=versions | _prompts(weighed),
     )
 
 
@@ -257,6 +257,11 @@ def _usage(usage: Usage, seconds: float) -> UsageView:
         usd=round(usage.usd, 6),
         cached=usage.cached,
     )
+
+
+def _prompts(weighed: Weighed) -> dict[str, str]:
+    asked = weighed.written.prompts if weighed.written is not None else {}
+    return {f"prompt_{name}": version for name, version in asked.items()}
 
 
 def _warnings(weighed: Weighed) -> list[str]:

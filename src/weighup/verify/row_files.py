@@ -21,6 +21,8 @@ LINE_LIMIT = 32_000_000
 """Bytes of one line: two hundred passages of the longest text allowed, and room."""
 SUFFIXES = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
 _UTF8_MARK = b"\xef\xbb\xbf"
+_NUL, _LONG, _END = "\ud800", "\ud801", "\ud802"
+"""Stand in CSV text for what the parser cannot bear; no bytes decode to these."""
 
 
 def read_rows(path: Path) -> Iterator[Row | BadRow]:
@@ -129,7 +131,7 @@ def _csv(path: Path, delimiter: str) -> Iterator[Row | BadRow]:
     csv.field_size_limit(LINE_LIMIT)
     rows = csv.reader(_csv_lines(path), delimiter=delimiter)
     try:
-        header = [name.strip().lower() for name in next(rows, [])]
+        header = [name.replace(_END, "").strip().lower() for name in next(rows, [])]
     except csv.Error as error:
         raise InvalidInput(f"{path}: its first line is not CSV: {error}") from error
     if "text" not in header:
@@ -144,12 +146,21 @@ def _csv(path: Path, delimiter: str) -> Iterator[Row | BadRow]:
         except csv.Error as error:
             yield bad_row(begins, f"is not CSV: {error}", f"{begins}: {error}".encode())
             continue
+        if cells == [_END]:
+            return
         if any(cell.strip() for cell in cells):
             yield _csv_row(begins, header, cells)
 
 
 def _csv_row(number: int, header: list[str], cells: list[str]) -> Row | BadRow:
-    content = "\x1f".join(cells).encode("utf-8", "surrogateescape")
+    content = "\x1f".join(cells).encode("utf-8", "surrogatepass")
+    for mark, problem in (
+        (_END, "opens a quote that is never closed; nothing from here on could be read"),
+        (_LONG, f"is longer than {LINE_LIMIT // 1_000_000} MB"),
+        (_NUL, "holds a NUL byte, so it is not text"),
+    ):
+        if any(mark in cell for cell in cells):
+            return bad_row(number, problem, content)
     if len(cells) > len(header):
         return bad_row(number, f"has {len(cells)} cells, the first line has {len(header)}", content)
     if any("\udc80" <= character <= "\udcff" for cell in cells for character in cell):
@@ -174,7 +185,8 @@ def _with_evidence(data: dict[str, Any], number: int, content: bytes) -> Row | B
 def _csv_lines(path: Path) -> Iterator[str]:
     for _, raw, problem in _lines(path):
         # Bytes that are not UTF-8 survive as marks, so that the row which holds them can be named.
-        yield raw.decode("utf-8", "surrogateescape").replace("\x00", "\udc80") if problem is None else "\udc80\n"
+        yield raw.decode("utf-8", "surrogateescape").replace("\x00", _NUL) if problem is None else f"{_LONG}\n"
+    yield f"{_END}\n"  # alone in its row, unless a quote is still open
 
 
 def _parquet(path: Path) -> Iterator[Row | BadRow]:
@@ -199,9 +211,28 @@ def _parquet_rows(file: Any, wanted: list[str]) -> Iterator[Row | BadRow]:
     try:
         with file:
             for batch in file.iter_batches(batch_size=256, columns=wanted, use_threads=False):
-                for data in batch.to_pylist():
+                for data in _values(batch):
                     number += 1
+                    if isinstance(data, str):
+                        yield bad_row(number, data, data.encode("utf-8", "replace"))
+                        continue
                     data["text"] = "" if data["text"] is None else data["text"]
                     yield _with_evidence(data, number, repr(data).encode("utf-8", "replace"))
     except (pyarrow.ArrowException, OSError) as error:
         yield bad_row(number + 1, f"the file cannot be read from here on: {error}", str(error).encode())
+
+
+def _values(batch: Any) -> Iterator[dict[str, Any] | str]:
+    """The rows of a batch, or why one of them cannot be had: text that is not UTF-8, a date outside the calendar."""
+    try:
+        rows = batch.to_pylist()
+    except (ValueError, OverflowError, LookupError):
+        rows = None
+    if rows is not None:
+        yield from rows
+        return
+    for at in range(batch.num_rows):  # one of them is broken, and this finds which
+        try:
+            yield batch.slice(at, 1).to_pylist()[0]
+        except (ValueError, OverflowError, LookupError) as error:
+            yield f"holds a value that cannot be read: {str(error)[:100]}"

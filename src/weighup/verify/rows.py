@@ -240,5 +240,7 @@ def _first_problem(error: ValidationError) -> str:
     place = ".".join(str(part) for part in first["loc"][:3]) or "row"
     if first["type"] == "missing":
         return f"{place}: is missing"
+    if first["type"] == "model_type":
+        return f"{place}: is {type(first['input']).__name__}, not an object with a `text`"
     given = first.get("input")
     return f"{place}: {first['msg'].lower()} (got {type(given).__name__})"

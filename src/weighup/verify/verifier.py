@@ -78,7 +78,10 @@ class Verifier:
 
         Raises InvalidInput for an empty text or a date in the future, ModelMissing if a model is not on this machine.
         """
-        claims = [Claim(text=item) if isinstance(item, str) else item for item in items]
+        given = list(items)
+        if isinstance(items, str) or not all(isinstance(item, str | Claim) for item in given):
+            raise InvalidInput("what is checked is a list of texts or Claims; of one text write check([text])")
+        claims = [Claim(text=item) if isinstance(item, str) else item for item in given]
         return list(self.check_stream(claims, budget=budget))
 
     def check_stream(

@@ -26,13 +26,14 @@ PASSAGES = 3
 
 @dataclass(slots=True)
 class Written:
-    """What the model gave: `opinion` P(real), P(fake), P(unknown); texts; what failed and why."""
+    """What the model gave: `opinion` P(real), P(fake), P(unknown); texts; what failed and why; prompts by version."""
 
     opinion: tuple[float, float, float] | None = None
     explanation: str | None = None
     summary: str | None = None
     failed: WeighupError | None = None
     warnings: list[str] = field(default_factory=list)
+    prompts: dict[str, str] = field(default_factory=dict)
 
 
 def opine(model: LanguageModel, claim: str, lang: str, meter: Meter, folder: Path | None) -> Written:
@@ -46,11 +47,13 @@ def opine(model: LanguageModel, claim: str, lang: str, meter: Meter, folder: Pat
     if isinstance(choice.error, BudgetExceeded):  # not the model's fault: go on as a brief check would
         done.warnings.append(f"nothing was written: {choice.error}")
         return done
+    done.prompts["judge"] = judge.version
     if choice.error is not None:
         done.failed = choice.error
         return done
     real, fake, unknown = choice.probabilities
     done.opinion = (real, fake, unknown)
+    done.prompts["explain"] = explain.version
     text = _text(model, Prompt(explain.fill(claim=claim, passages=""), explain.system, explain.max_tokens), meter, done)
     if text is not None and reasoning.repeats(text, claim):
         done.warnings.append("the model's explanation was dropped: it only repeats the claim")
@@ -73,6 +76,7 @@ def summarise(
         return
     texts = [shorten(defuse(p.text), PASSAGE_CHARACTERS) for p in passages[:PASSAGES]]
     file = prompt("summarise", lang, folder)
+    done.prompts["summarise"] = file.version
     listed = "\n".join(f"[{i}] {text}" for i, text in enumerate(texts, 1))
     text = _text(model, Prompt(file.fill(claim=claim, passages=listed), file.system, file.max_tokens), meter, done)
     if text is None:

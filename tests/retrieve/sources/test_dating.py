@@ -41,3 +41,14 @@ def test_no_date(written: object) -> None:
 def test_last_moment_is_strictly_before() -> None:
     assert last_moment(datetime(2024, 5, 31, tzinfo=UTC)) == datetime(2024, 5, 30, 23, 59, 59, tzinfo=UTC)
     assert last_moment(datetime(2024, 5, 31, 12, 0, 0, 5, tzinfo=UTC)) == datetime(2024, 5, 31, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("written", ["Mon, 01 Jan 99999999999999999999 00:00:00 GMT", "9999-12-31T00:00:00-05:00"])
+def test_beyond_the_calendar_is_no_date(written: str) -> None:
+    assert moment(written) is None
+
+
+def test_a_zone_that_is_not_known_is_the_farthest_west() -> None:
+    assert moment("Fri, 31 May 2024 23:30:00 AKDT") == datetime(2024, 6, 1, 11, 30, tzinfo=UTC)
+    assert moment("Fri, 31 May 2024 23:30:00 EST") == datetime(2024, 6, 1, 4, 30, tzinfo=UTC)
+    assert moment("Fri, 31 May 2024 23:30:00 GMT") == datetime(2024, 5, 31, 23, 30, tzinfo=UTC)

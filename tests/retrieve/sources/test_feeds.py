@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from source_services import Asked, Reply, Service
 from source_worlds import BOUND, Open, article
 
-from weighup.errors import SettingsError
+from weighup.errors import SettingsError, SourceUnavailable
 from weighup.retrieve.sources.feeds import Feeds
 from weighup.retrieve.web import WebClient
 
@@ -65,3 +66,12 @@ def test_one_broken_feed_is_logged_and_the_others_answer(client: WebClient, capl
 def test_addresses_are_checked(client: WebClient) -> None:
     with pytest.raises(SettingsError, match="feeds"):
         Feeds(client, urls=["file:///etc/passwd"])
+
+
+def test_a_feed_that_is_a_files_name_reads_no_file(client: WebClient, tmp_path: Path) -> None:
+    path = tmp_path / "private.xml"
+    path.write_text(ATOM.format(updated="2024-05-29T09:30:00Z"))
+    service = serving(str(path))
+    with pytest.raises(SourceUnavailable, match="not an RSS or Atom feed"):
+        Feeds(client, urls=[service.url]).search("dam breach")
+    service.close()

@@ -136,3 +136,28 @@ def test_markup_in_answers_is_dropped(open_on_loopback: Open) -> None:
     (document,) = source.search("dam", before=BOUND)
     assert document.title == "A dam & more"
     assert document.text == "A dam & more. It broke here"
+
+
+def test_searxng_asked_about_403_is_not_said_to_have_answered_it(open_on_loopback: Open) -> None:
+    source, service = open_on_loopback("searxng", [], impatient=True)
+    service.trouble = 30.0
+    with pytest.raises(SourceUnavailable, match="did not answer"):
+        source.search("flight 403")
+
+
+def test_duckduckgo_follows_no_redirect_past_the_guard(open_on_loopback: Open) -> None:
+    source, service = open_on_loopback("duckduckgo", BURIED)
+    service.trouble = Reply(b"", 302, "text/html", {"location": f"{service.url}/inside"})
+    with pytest.raises(SourceUnavailable, match="302"):
+        source.search("dam", before=BOUND)
+    assert not service.requests_to("/inside")
+
+
+def test_halves_of_characters_in_answers_are_dropped(open_on_loopback: Open) -> None:
+    source, service = open_on_loopback("brave", [], pages=0)
+    rows = [
+        {"url": "https://n.example/\ud800", "title": "Dam"},
+        {"url": "https://n.example/1", "title": "Dam \udfff breach", "page_age": "2024-05-29T08:00:00"},
+    ]
+    service.trouble = Reply(json.dumps({"results": rows}).encode())
+    assert [document.title for document in source.search("dam")] == ["Dam breach"]

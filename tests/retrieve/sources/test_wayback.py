@@ -68,3 +68,20 @@ def test_only_queries_with_addresses_are_answered(open_on_loopback: Open) -> Non
     assert source.search("dam breach", before=BOUND) == []
     assert not service.asked
     assert len(source.search(f"See {URL}, and {URL}!", before=BOUND)) == 1
+
+
+def test_a_page_elsewhere_with_the_archives_kind_of_path_is_no_capture(client: WebClient) -> None:
+    today = Service(
+        lambda *_: Reply(html_page(Article("x", "Now", "What is known today.", None)), kind="text/html"), []
+    )
+
+    def answer(service: Service, asked: Asked) -> Reply:
+        if asked.path == "/wayback/available":
+            closest = {"status": "200", "available": True, "timestamp": "20240520063000"}
+            return answer_json({"archived_snapshots": {"closest": closest}})
+        return Reply(b"", 302, "text/plain", {"location": f"{today.url}/web/20240101000000/x"})
+
+    service = Service(answer, [])
+    assert Wayback(client, base_url=service.url, archive_url=service.url).archived(URL, BOUND) is None
+    today.close()
+    service.close()

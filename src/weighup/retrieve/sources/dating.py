@@ -19,6 +19,9 @@ _MONTHS = {
 _MONTH_FIRST = re.compile(r"([A-Za-z]{3,9})\.?\s+(\d{1,2})(?:st|nd|rd|th)?,?\s+(\d{4})")
 _DAY_FIRST = re.compile(r"(\d{1,2})(?:st|nd|rd|th)?\s+([A-Za-z]{3,9})\.?,?\s+(\d{4})")
 _MIDNIGHT = re.compile(r"[T ]00:?00(?::?00(?:\.0+)?)?(?![\d:])")
+_ZONE = re.compile(r":\d{2}(?:\.\d+)?\s*\(?([A-Za-z]+)\)?$")
+_ZONES = frozenset("Z UT UTC GMT EST EDT CST CDT MST MDT PST PDT AST ADT".split())  # those that `email` reads
+_WEST = timedelta(hours=12)  # the farthest that a place's clock is behind UTC
 _HAN = re.compile(r"(\d{4})\s*年\s*(\d{1,2})\s*月\s*(\d{1,2})\s*日")
 
 
@@ -27,6 +30,13 @@ def moment(value: object) -> datetime | None:
 
     Reads ISO 8601, RFC 2822, `May 31, 2024`, `31 May 2024` and `2024年5月31日`.
     """
+    try:
+        return _moment(value)
+    except OverflowError:  # a year that no calendar here reaches
+        return None
+
+
+def _moment(value: object) -> datetime | None:
     if isinstance(value, str):
         value = value.strip()
         named = _named_day(value)
@@ -35,10 +45,18 @@ def moment(value: object) -> datetime | None:
         if len(value) < 8:  # a bare year or month, or "3h": too vague to come from a dated article
             return None
     found = published_or_none(value)
+    if found is not None and isinstance(value, str) and _unknown_zone(value):
+        found += _WEST
     # Midnight where it was written, whatever its zone: a day's start in +08:00 is 16:00 of the day before in UTC.
     if found is not None and isinstance(value, str) and _MIDNIGHT.search(value):
         return found + timedelta(hours=23, minutes=59, seconds=59)
     return found
+
+
+def _unknown_zone(text: str) -> bool:
+    """Whether a moment ends in letters for a zone that is no zone of RFC 2822's, such as AKDT: it was read as UTC."""
+    named = _ZONE.search(text)
+    return named is not None and named[1].upper() not in _ZONES
 
 
 def last_moment(before: datetime) -> datetime:

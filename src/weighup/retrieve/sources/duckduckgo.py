@@ -96,7 +96,10 @@ def _engine(base_url: str, timeout: int) -> DuckduckgoNews:
         def _get_vqd(self, query: str) -> str:
             return _extract_vqd(self.request("GET", f"{base_url}/", params={"q": query}).encode(), query)
 
-    return Engine(timeout=timeout)
+    engine = Engine(timeout=timeout)
+    # A redirect could lead anywhere, past the address guard: it is seen as the refusal that it is.
+    engine.http_client.client.follow_redirects = False
+    return engine
 
 
 def _hit(row: dict[str, Any]) -> Hit | None:

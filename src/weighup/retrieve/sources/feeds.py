@@ -7,6 +7,7 @@ they share. An entry revised later (`updated`) may say what was not known before
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Sequence
 from datetime import datetime
@@ -70,7 +71,8 @@ class Feeds:
         except SourceUnavailable as error:
             return error
         # No `content-type` is passed on: servers label feeds wrongly, and feedparser reads the XML declaration.
-        parsed = feedparser.parse(fetched.content, response_headers={"content-location": url})
+        # A stream, since feedparser opens bare bytes as a file's name where there is such a file.
+        parsed = feedparser.parse(io.BytesIO(fetched.content), response_headers={"content-location": url})
         if not parsed.entries and not parsed.get("version"):
             return SourceUnavailable(f"{url} is not an RSS or Atom feed")
         publisher = plain(parsed.feed.get("title")) or domain(url)

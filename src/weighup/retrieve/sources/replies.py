@@ -99,12 +99,15 @@ def plain(value: Any) -> str:
         return ""
     import html
 
-    return " ".join(clean(html.unescape(_TAG.sub(" ", value))).split())
+    text = " ".join(clean(html.unescape(_TAG.sub(" ", value))).split())
+    return text if text.isascii() else text.encode("utf-8", "ignore").decode("utf-8")  # JSON can hold half characters
 
 
 def web_address(value: Any) -> str | None:
     """The field if it is an http(s) address, else None: results can be `javascript:` and worse."""
-    return value if isinstance(value, str) and re.match(r"https?://[^\s/]", value, re.IGNORECASE) else None
+    if not isinstance(value, str) or re.search(r"[\ud800-\udfff]", value):
+        return None
+    return value if re.match(r"https?://[^\s/]", value, re.IGNORECASE) else None
 
 
 def key_from(variable: str, name: str) -> str:

@@ -68,7 +68,7 @@ class Searxng:
         try:
             return read_object(self.name, fetch(self.name, self.client, f"{self.base_url}/search", params=params).text)
         except SourceUnavailable as error:
-            if "403" in str(error):
+            if "HTTP status 403" in str(error):
                 raise SourceUnavailable(
                     "searxng answered 403: let the instance answer JSON (settings.yml, search: formats: [html, json])"
                 ) from error

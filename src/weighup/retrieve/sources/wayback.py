@@ -103,7 +103,7 @@ class Wayback:
         except PageRefused as error:
             logger.info("a capture of %s was not read: %s", domain(url), error)
             return None
-        reached = _CAPTURE.search(reply.url)
+        reached = _CAPTURE.match(reply.url.removeprefix(self.archive_url))
         if reached is None:
             return None  # led out of the archive, to the page of today
         stamp = reached[1]
