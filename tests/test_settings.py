@@ -50,3 +50,20 @@ def test_a_timeout_no_clock_can_keep_is_refused(
 
 def test_an_address_that_is_none_is_not_on_this_machine() -> None:
     assert not ModelSettings(language="openai:m", base_url="http://[bad").is_local
+
+
+@pytest.mark.parametrize(
+    ("language", "base_url", "local"),
+    [
+        ("embedded", None, True),
+        ("none", None, True),
+        ("/models/own.gguf", None, True),
+        ("recorded:answers.jsonl", None, True),
+        ("openai:own.gguf", None, False),
+        ("openai:own.gguf", "http://127.0.0.1:8080/v1", True),
+        ("anthropic:claude", None, False),
+        ("plugin:model", None, False),
+    ],
+)
+def test_what_stays_on_this_machine(language: str, base_url: str | None, local: bool) -> None:
+    assert ModelSettings(language=language, base_url=base_url).is_local is local

@@ -76,7 +76,7 @@ def _parse(value: str | date | datetime, where: str, *, end_of_day: bool) -> dat
     except ValueError:
         try:
             parsed = parsedate_to_datetime(text)
-        except (ValueError, TypeError, IndexError):
+        except (ValueError, TypeError, IndexError, OverflowError):
             raise InvalidInput(
                 f"{where}: {text[:40]!r} is not a date; write it as 2024-05-31 or 2024-05-31T18:00:00Z"
             ) from None

@@ -55,8 +55,11 @@ class ModelSettings(_Section):
 
     @property
     def is_local(self) -> bool:
-        """Whether asking the language model stays on this machine."""
-        if not self.language.startswith(("openai:", "anthropic:")):
+        """Whether asking the language model stays on this machine. Of a plug-in's model nobody here can say so."""
+        kind, colon, _ = self.language.partition(":")
+        if kind == "recorded" or not colon:
+            return True
+        if self.language.lower().endswith(".gguf") and kind not in ("openai", "anthropic"):
             return True
         try:
             host = urlsplit(self.base_url or "").hostname

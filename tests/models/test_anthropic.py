@@ -48,6 +48,15 @@ def test_the_request_is_what_the_api_says_and_usage_is_read() -> None:
     assert meter.usage.usd == pytest.approx((100 * 3 + 10 * 15) / 1e6)
 
 
+def test_an_address_that_ends_as_openais_do_means_the_same_server() -> None:
+    with model_server(anthropic_text("hello")) as server:
+        models = ModelSettings(base_url=f"{server.url}/v1/", retries=0)
+        Client(AnthropicBackend.load("claude", models), models, price=Price(input=3, output=15)).generate(
+            [Prompt("hi")]
+        )
+    assert server.requests[0].path == "/v1/messages"
+
+
 def test_json_is_asked_for_in_words_validated_and_asked_again() -> None:
     with model_server(anthropic_text("{}"), anthropic_text('{"name": "Ann"}')) as server:
         reply = client_of(server).generate([Prompt("who", schema=Person)])[0]

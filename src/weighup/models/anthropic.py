@@ -33,7 +33,8 @@ class AnthropicBackend:
     def load(cls, model: str, models: ModelSettings) -> AnthropicBackend:
         """The model at `models.base_url`, or at Anthropic. Raises SettingsError if its key is missing."""
         endpoint = Endpoint(
-            models.base_url or "https://api.anthropic.com",
+            # An address ending in /v1, as OpenAI's do, means the same server.
+            (models.base_url or "https://api.anthropic.com").rstrip("/").removesuffix("/v1"),
             label=f"anthropic:{model}",
             key_env=models.api_key_env or "ANTHROPIC_API_KEY",
             scheme="x-api-key",

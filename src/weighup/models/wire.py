@@ -1,24 +1,21 @@
-"""Connections to model servers, whose every step ends by the call's deadline, however slowly the other side drips.
+"""Connections to model servers, whose every step ends by the call's deadline (`deadlines.py`).
 
-`httpcore` directly: a client's own time limits start anew with every byte, and cover neither headers nor body as a
-whole. Proxies are those of the environment; a server on this machine is always reached without one.
+Proxies are those of the environment; a server on this machine is always reached without one.
 """
 
 from __future__ import annotations
 
-import ssl
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import httpcore
 
-_deadline: ContextVar[float] = ContextVar("deadline", default=float("inf"))
+from weighup.models.deadlines import BoundedStream, deadline, left
+
 _AT_ONCE = 256
 
 
@@ -40,7 +37,7 @@ def post(
     """The answer within `timeout` seconds for all of it. Raises httpcore's errors, or TooLarge beyond `most` bytes."""
     asked = {"Accept": "application/json", "Accept-Encoding": "identity", "Content-Type": "application/json", **headers}
     with (
-        _until(time.monotonic() + timeout),
+        deadline(time.monotonic() + timeout),
         pool.stream(
             "POST", url, headers=list(asked.items()), content=content, extensions={"timeout": {"pool": timeout}}
         ) as answer,
@@ -51,7 +48,7 @@ def post(
             data += part
             if len(data) > most:
                 raise TooLarge
-            _left(None)
+            left(None)
     return Answer(answer.status, found, _unpacked(bytes(data), found.get("content-encoding", ""), most))
 
 
@@ -90,46 +87,7 @@ class _Backend(httpcore.SyncBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        return _Stream(super().connect_tcp(host, port, _left(timeout), local_address, socket_options))
-
-
-class _Stream(httpcore.NetworkStream):
-    def __init__(self, stream: httpcore.NetworkStream) -> None:
-        self._stream = stream
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, _left(timeout))
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, _left(timeout))
-
-    def close(self) -> None:
-        self._stream.close()
-
-    def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.NetworkStream:
-        return _Stream(self._stream.start_tls(ssl_context, server_hostname, _left(timeout)))
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
-
-
-@contextmanager
-def _until(moment: float) -> Iterator[None]:
-    token = _deadline.set(moment)
-    try:
-        yield
-    finally:
-        _deadline.reset(token)
-
-
-def _left(timeout: float | None) -> float:
-    """Seconds this step may take. Raises ReadTimeout when the call's time is over."""
-    left = _deadline.get() - time.monotonic()
-    if left <= 0:
-        raise httpcore.ReadTimeout("the time for this call is over")
-    return left if timeout is None else min(left, timeout)
+        return BoundedStream(super().connect_tcp(host, port, left(timeout), local_address, socket_options))
 
 
 def _unpacked(data: bytes, encoding: str, most: int) -> bytes:

@@ -9,20 +9,17 @@ from __future__ import annotations
 
 import queue
 import socket
-import ssl
 import threading
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import httpcore
 
 from weighup.errors import AddressRefused, SourceUnavailable
+from weighup.models.deadlines import BoundedStream, left
 from weighup.retrieve.guard import checked_ips
 
-_deadline: ContextVar[float] = ContextVar("deadline", default=float("inf"))
+_LONGEST_STEP = 60.0  # seconds
 
 
 class Connector(Protocol):
@@ -79,10 +76,14 @@ class GuardedBackend(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         """Called by httpcore for every new connection. Raises AddressRefused before anything is sent."""
         host = host.strip("[]")
-        ips = checked_ips(host, self.connector.resolve(host, port, _left(timeout)), allow_loopback=self.allow_loopback)
+        ips = checked_ips(
+            host,
+            self.connector.resolve(host, port, left(_LONGEST_STEP if timeout is None else timeout)),
+            allow_loopback=self.allow_loopback,
+        )
         for place, ip in enumerate(ips[:4]):
             last = place == len(ips[:4]) - 1
-            budget = _left(timeout)
+            budget = left(_LONGEST_STEP if timeout is None else timeout)
             try:
                 # A dead address must leave time for the next one.
                 return BoundedStream(self.connector.connect(ip, port, budget if last else budget / 2))
@@ -98,40 +99,6 @@ class GuardedBackend(httpcore.NetworkBackend):
         raise AddressRefused("a local socket is not a web address")
 
 
-class BoundedStream(httpcore.NetworkStream):
-    """A connection whose every step ends by the attempt's deadline, however slowly the other side drips."""
-
-    def __init__(self, stream: httpcore.NetworkStream) -> None:
-        self._stream = stream
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, _left(timeout))
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, _left(timeout))
-
-    def close(self) -> None:
-        self._stream.close()
-
-    def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.NetworkStream:
-        return BoundedStream(self._stream.start_tls(ssl_context, server_hostname, _left(timeout)))
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
-
-
-@contextmanager
-def deadline(moment: float) -> Iterator[None]:
-    """Everything this thread does on the network inside the block ends by `moment` (seconds of `time.monotonic`)."""
-    token = _deadline.set(moment)
-    try:
-        yield
-    finally:
-        _deadline.reset(token)
-
-
 def open_pool(connector: Connector | None, *, allow_loopback: bool) -> httpcore.ConnectionPool:
     """The connection pool that all requests of one client share. No proxy and no environment is consulted, except
     SSL_CERT_FILE and SSL_CERT_DIR for the roots of trust."""
@@ -144,11 +111,3 @@ def open_pool(connector: Connector | None, *, allow_loopback: bool) -> httpcore.
         keepalive_expiry=15.0,
         network_backend=GuardedBackend(connector or SystemConnector(), allow_loopback=allow_loopback),
     )
-
-
-def _left(timeout: float | None) -> float:
-    """Seconds this step may take. Raises ReadTimeout when the attempt's time is over."""
-    left = _deadline.get() - time.monotonic()
-    if left <= 0:
-        raise httpcore.ReadTimeout("the time for this page is over")
-    return min(left, 60.0 if timeout is None else timeout)

@@ -194,7 +194,7 @@ class WebClient:
         """One attempt. Raises _Unsteady for what may go better next time."""
         import httpcore
 
-        from weighup.retrieve.transport import deadline
+        from weighup.models.deadlines import deadline
 
         name = shown(address.url)
         timeout = self.settings.timeout

@@ -243,7 +243,7 @@ class Verifier:
         from weighup.models.open import language_model
 
         name = self.settings.models.language
-        if self.offline and name.startswith(("openai:", "anthropic:")) and not self.settings.models.is_local:
+        if self.offline and not self.settings.models.is_local:
             raise InvalidInput(
                 f"--offline, but the language model is {name}; use --brief, or models.language = 'embedded'"
             )
