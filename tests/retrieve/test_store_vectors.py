@@ -131,3 +131,28 @@ def test_sealed_and_unsealed_rows_agree_with_exact_search(monkeypatch: pytest.Mo
             exact = np.argsort(-(rows @ query))[:10]
             shared += len({item.text for item in found} & {f"p{i}" for i in exact})
     assert shared / (10 * len(rows[::1_500])) > 0.9
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_the_cosine_to_the_query_is_told(sealed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vectors, "SEGMENT", 200 if sealed else 1_000)
+    encoder = Synonyms()
+    texts = [f"The {('barrage', 'physician', 'gale', 'weir and gale')[i % 4]} of place {i}." for i in range(201)]
+    with EvidenceStore.open(encoder=encoder) as store:
+        store.add(Document(text) for text in texts)
+        [found] = store.search(["barrage gale"], limit=20)
+    query = encoder.encode(["barrage gale"])[0]
+    assert len(found) == 20
+    for item in found:
+        assert item.similarity == pytest.approx(float(encoder.encode([item.text])[0] @ query), abs=0.02)
+
+
+def test_a_cosine_is_told_only_where_the_vectors_are_the_encoders_own(caplog: pytest.LogCaptureFixture) -> None:
+    rows = Synonyms().encode(["The barrage gave way."])
+    with EvidenceStore.open() as store:
+        store.add([Document("The barrage gave way.")], vectors=rows)
+        assert store.search(["barrage"], vectors=rows)[0][0].similarity is None
+    with EvidenceStore.open(encoder=Synonyms("2")) as store, caplog.at_level("WARNING", logger="weighup"):
+        store.add([Document("The barrage gave way.")], vectors=rows, made_by="synonyms 1")
+        assert store.search(["dam"], vectors=rows) == [[]], "these vectors are another encoder's"
+    assert "searching words only" in caplog.text

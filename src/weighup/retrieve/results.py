@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from weighup.retrieve.schema import from_time
 from weighup.retrieve.types import Evidence
@@ -16,8 +16,12 @@ def evidence_for(
     query: str,
     before: int | None,
     limit: int,
+    similarity: Callable[[int], float | None] | None,
 ) -> list[Evidence]:
-    """The first `limit` of `ranked` (passage id, score) that are no copy of, and do not overlap, a better one."""
+    """The first `limit` of `ranked` (passage id, score) that are no copy of, and do not overlap, a better one.
+
+    `similarity` tells the cosine of the query and a passage; None where it is not known.
+    """
     places = _places(connection, [passage for passage, _ in ranked])
     document_of: dict[int, int] = {}  # cluster: the one of its documents that is quoted
     taken: dict[int, list[tuple[int, int]]] = {}
@@ -47,6 +51,7 @@ def evidence_for(
                 credibility=credibility,
                 score=round(score, 6),
                 query=query,
+                similarity=similarity(passage) if similarity is not None else None,
             )
         )
         if len(found) == limit:

@@ -7,6 +7,7 @@ are never returned under a bound.
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import queue
@@ -125,7 +126,7 @@ class EvidenceStore:
         """For each query at most `limit` passages, best first, no two of them copies or overlapping.
 
         `before`: only what was published strictly earlier; undated documents only when it is None.
-        `vectors`: float32 [queries, d], the queries' own, instead of asking the encoder.
+        `vectors`: float32 [queries, d], the queries' own, instead of asking the store's encoder, if it has one.
         """
         if limit < 1:
             raise InvalidInput(f"limit: {limit} is not a number of passages; use 1 or more")
@@ -243,12 +244,18 @@ class EvidenceStore:
     ) -> list[Evidence]:
         if not query.strip():
             return []
+        similarity = None
+        # Vectors that were handed in may be anyone's: a cosine means something only with the encoder's own.
+        if embedded is not None and self.encoder is not None and _meta(connection, "encoder") == self._label():
+            similarity = functools.partial(self._vectors.similarity, embedded[0])
         depth, enough = max(_DEPTH, 2 * limit), limit
         while True:
             rankings = [lexical.search(connection, self._counts, query, before=before, limit=depth, enough=enough)]
             if embedded is not None:
                 rankings += self._vectors.search(connection, embedded, before=before, limit=depth)
-            found = evidence_for(connection, fuse(rankings), query=query, before=before, limit=limit)
+            found = evidence_for(
+                connection, fuse(rankings), query=query, before=before, limit=limit, similarity=similarity
+            )
             if len(found) >= limit or depth >= 16 * _DEPTH:
                 return found
             # Copies and overlaps were dropped after ranking; look wider, then deeper, while there is more to see.
@@ -265,9 +272,9 @@ class EvidenceStore:
         dimension = _meta(connection, "dimension")
         if dimension is None or not queries:
             return None
-        if vectors is None:
-            if self.encoder is None:
-                return None
+        if self.encoder is None and vectors is None:
+            return None
+        if self.encoder is not None:
             made_by = _meta(connection, "encoder")
             if made_by not in (_GIVEN, self._label()):
                 if not self._warned:
@@ -276,7 +283,9 @@ class EvidenceStore:
                     )
                     self._warned = True
                 return None
-            vectors = self.encoder.encode([query[:2_000] for query in queries])
+            if vectors is None:
+                vectors = self.encoder.encode([query[:2_000] for query in queries])
+        assert vectors is not None
         if vectors.shape[1] != int(dimension):
             raise InvalidInput(f"vectors: {vectors.shape[1]} dimensions; those of {self.path} have {dimension}")
         return np.ascontiguousarray(vectors, dtype=np.float32)

@@ -28,7 +28,8 @@ class Document:
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """A passage put before the judge. `origin` says how it came: `row`, `store`, or a source's name; `score` is the
-    retrieval score in [0, 1] within its list; `query` what was asked."""
+    retrieval score in [0, 1] within its list; `query` what was asked; `similarity` the cosine of the query's and the
+    passage's embeddings where a store keeps them."""
 
     text: str
     origin: str
@@ -39,6 +40,7 @@ class Evidence:
     credibility: float | None = None
     score: float = 0.0
     query: str | None = None
+    similarity: float | None = None
 
 
 @runtime_checkable

@@ -111,6 +111,18 @@ class VectorIndex:
             merged.append([passage for _, passage in pairs[:limit]])
         return merged
 
+    def similarity(self, query: NDArray[np.float32], passage: int) -> float | None:
+        """Cosine of `query` [d] (unit length) and a passage's vector; None if the last search knew none of it."""
+        with self._lock:
+            segments, tail = list(self._segments.values()), self._tail
+        if (place := _place(tail.ids, passage)) is not None:
+            return float(tail.units[place] @ query)
+        for segment in segments:
+            if (place := _place(segment.ids, passage)) is not None:
+                row = np.asarray(segment.index.reconstruct(place), np.float32)
+                return float(row @ query / max(float(np.linalg.norm(row)), 1e-12))
+        return None
+
     def _refreshed(self, connection: sqlite3.Connection) -> tuple[list[_Segment], _Tail]:
         with self._lock:
             connection.execute("BEGIN")  # one snapshot: rows must not move into a segment between the reads
@@ -182,6 +194,7 @@ def _read_segment(connection: sqlite3.Connection, number: int) -> _Segment:
     faiss = _faiss()
     row = connection.execute("SELECT ids, published, data FROM segments WHERE id = ?", (number,)).fetchone()
     index = faiss.deserialize_index(np.frombuffer(row[2], np.uint8))
+    index.make_direct_map()  # so that a row can be had by its place
     return _Segment(np.frombuffer(row[0], np.int64), np.frombuffer(row[1], np.int64), index)
 
 
@@ -194,6 +207,12 @@ def _read_tail(connection: sqlite3.Connection) -> _Tail:
     data = np.frombuffer(b"".join(row[2] for row in rows), np.int8).reshape(len(rows), -1 if rows else 1)
     ids = np.fromiter((row[0] for row in rows), np.int64, len(rows))
     return _Tail(ids, np.fromiter((row[1] for row in rows), np.int64, len(rows)), _units(data))
+
+
+def _place(ids: Ints, passage: int) -> int | None:
+    """Where a passage is among `ids`, which are in order."""
+    place = int(np.searchsorted(ids, passage))
+    return place if place < len(ids) and ids[place] == passage else None
 
 
 def _search_tail(

@@ -74,21 +74,27 @@ class Gatherer:
         self._passages = passages
         self._credibility_list = credibility_list
 
-    def gather(self, wanted: Sequence[Wanted]) -> list[Found]:
-        """One `Found` per claim, in order. Failures of a source are told in it, never raised."""
+    def gather(self, wanted: Sequence[Wanted], vectors: NDArray[np.float32] | None = None) -> list[Found]:
+        """One `Found` per claim, in order. Failures of a source are told in it, never raised.
+
+        `vectors` [n, d] are the encoder's rows of the claims, if they are known already.
+        """
         found = [Found(passages=best_own(w, self._passages)) for w in wanted]
         short = [i for i, f in enumerate(found) if len(f.passages) < self._passages]
+        if short and vectors is None and self._encoder is not None:
+            vectors = self._encoder.encode([w.text for w in wanted])
+        known = None if vectors is None else vectors[short]
         if short and self._stores:
-            self._ask_stores([wanted[i] for i in short], [found[i] for i in short])
+            self._ask_stores([wanted[i] for i in short], [found[i] for i in short], known)
         if short and self._sources:
             with ThreadPoolExecutor(min(8, len(short)), thread_name_prefix="gather") as pool:
                 list(pool.map(lambda i: self._ask_sources(wanted[i], found[i]), short))
-        self._rank([wanted[i] for i in short], [found[i] for i in short])
+        self._rank([wanted[i] for i in short], [found[i] for i in short], known)
         return found
 
-    def _ask_stores(self, wanted: Sequence[Wanted], found: Sequence[Found]) -> None:
-        texts = [w.text for w in wanted]
-        vectors = self._encoder.encode(texts) if self._encoder is not None else None
+    def _ask_stores(
+        self, wanted: Sequence[Wanted], found: Sequence[Found], vectors: NDArray[np.float32] | None
+    ) -> None:
         for store in self._stores:
             for i, (want, into) in enumerate(zip(wanted, found, strict=True)):
                 row = None if vectors is None else np.asarray(vectors[i : i + 1])
@@ -118,10 +124,10 @@ class Gatherer:
         for document in answer.documents:
             into.passages += passages_of(document, want.text)
 
-    def _rank(self, wanted: Sequence[Wanted], found: Sequence[Found]) -> None:
+    def _rank(self, wanted: Sequence[Wanted], found: Sequence[Found], vectors: NDArray[np.float32] | None) -> None:
         """Keep, in place, each claim's own passages and the found ones that are about it, nearest first."""
         rest = [self._candidates(want, into) for want, into in zip(wanted, found, strict=True)]
-        near = self._nearness(wanted, rest)
+        near = self._nearness(wanted, rest, vectors)
         for want, into, candidates, scores in zip(wanted, found, rest, near, strict=True):
             chosen = [p for p in into.passages if p.origin == "row"]
             floor = LEAST_SIMILARITY if self._reads(want) else LEAST_OVERLAP
@@ -139,19 +145,25 @@ class Gatherer:
         return [candidates[i] for i in order[: round(_RANKED * self._passages)]]
 
     def _nearness(
-        self, wanted: Sequence[Wanted], candidates: Sequence[Sequence[Evidence]]
+        self,
+        wanted: Sequence[Wanted],
+        candidates: Sequence[Sequence[Evidence]],
+        vectors: NDArray[np.float32] | None,
     ) -> list[NDArray[np.float32]]:
-        """Cosine to the claim where the encoder reads the language, else the share of its words; one pass for all."""
+        """Cosine to the claim where the encoder reads the language, else the share of its words.
+
+        A store tells the cosines of what it has embedded; the other passages are embedded in one pass for all.
+        """
         near = [overlap(w.text, [p.text for p in c]) for w, c in zip(wanted, candidates, strict=True)]
-        read = [i for i, want in enumerate(wanted) if candidates[i] and self._reads(want)]
-        if self._encoder is not None and read:
-            vectors = self._encoder.encode(
-                [wanted[i].text for i in read] + [p.text[:_READ] for i in read for p in candidates[i]]
-            )
-            at = len(read)
-            for row, i in enumerate(read):
-                near[i] = vectors[at : at + len(candidates[i])] @ vectors[row]
-                at += len(candidates[i])
+        read = [i for i, want in enumerate(wanted) if self._reads(want)]
+        places = [(i, k) for i in read for k in range(len(candidates[i]))]
+        unknown = [(i, k) for i, k in places if candidates[i][k].similarity is None]
+        for i, k in places:
+            near[i][k] = candidates[i][k].similarity or 0.0
+        if self._encoder is not None and vectors is not None and unknown:
+            rows = self._encoder.encode([candidates[i][k].text[:_READ] for i, k in unknown])
+            for row, (i, k) in zip(rows, unknown, strict=True):
+                near[i][k] = float(row @ vectors[i])
         return near
 
     def _reads(self, want: Wanted) -> bool:

@@ -15,6 +15,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from weighup.dates import iso, now, parse_bound
 from weighup.errors import InvalidInput
 from weighup.models.metering import Budget, Meter
@@ -147,11 +150,11 @@ class Verifier:
         meters = [Meter(budget, parent=self.run_meter) for _ in todo]
         with self._writers(len(todo)) as writers:
             opinions = [writers.submit(self._opine, p, m) for p, m in zip(todo, meters, strict=True)]
-            found = self._find(todo, budget)
-            stanced = self._stances(todo, found)
             texts = [p.text for p in todo]
             chinese = [p.lang == "zh" for p in todo]
             vectors = self._encoder.encode(texts)
+            found = self._find(todo, vectors, budget)
+            stanced = self._stances(todo, found)
             tones = tone(texts)
             content = ContentModel.load()
             priors = content.prior(texts, vectors, tones, chinese)
@@ -173,9 +176,9 @@ class Verifier:
             for i, (p, f, s) in enumerate(zip(todo, found, stanced, strict=True))
         ]
 
-    def _find(self, todo: Sequence[Prepared], budget: Budget) -> list[Found]:
+    def _find(self, todo: Sequence[Prepared], vectors: NDArray[np.float32], budget: Budget) -> list[Found]:
         wanted = [Wanted(p.text, p.lang, p.before, p.claim.evidence or (), budget.seconds) for p in todo]
-        return self._gatherer.gather(wanted)
+        return self._gatherer.gather(wanted, vectors if self._stores else None)
 
     def _stances(self, todo: Sequence[Prepared], found: Sequence[Found]) -> list[list[Stanced]]:
         readable = [f.passages if p.lang == "en" else [] for p, f in zip(todo, found, strict=True)]
