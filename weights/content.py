@@ -1,4 +1,4 @@
-"""Make `_weights/content.npz`: the content models (`weighup/verify/content.py`) and their metrics.
+"""Make `_weights/content.npz` and its card: the content models (`weighup/verify/content.py`) and their metrics.
 
     python weights/content.py --data ../shared/data --out src/weighup/_weights
 
@@ -12,7 +12,9 @@ from. Chinese: logistic regression on hashed character grams of CED. Strength (C
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +28,10 @@ from weighup.verify.content import BUCKETS, gram_buckets, gram_norm
 from weighup.verify.heads import Head
 from weighup.verify.knowledge import logit
 from weighup.verify.tone import tone
+from weighup.verify.weights import FORMAT
 
 ENGLISH = ("liar", "covid_constraint", "climate_fever", "covid_fact", "check_covid", "fool_me_twice", "healthver")
+CHINESE = "ced_weibo"
 MEMBERS = 5
 
 
@@ -86,6 +90,31 @@ def grams(texts: list[str], chinese: bool) -> csr_matrix:
     return csr_matrix((value, (row, np.concatenate(found))), shape=(len(texts), BUCKETS))
 
 
+def sha256(path: Path) -> str:
+    """Hex digest of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def card_of(weights: Path, data: Path, metrics: dict) -> dict:
+    """The card of content.npz: what it is, what it was made from, what it scores."""
+    sha = sha256(weights)
+    read = [data / "news" / name / f"{s}.jsonl.gz" for name in (*ENGLISH, CHINESE) for s in ("train", "valid", "test")]
+    return {
+        "name": "weighup content models",
+        "format": FORMAT,
+        "version": f"1-{sha[:8]}",
+        "licence": "Apache-2.0 (weights); the data sets keep their own licences",
+        "sha256": {weights.name: sha},
+        "made": date.today().isoformat(),
+        "data": {str(f.relative_to(data)): sha256(f) for f in read if f.exists()},
+        "excluded": {
+            "averitec, sick": "non-commercial licences (CC BY-NC 4.0, CC BY-NC-SA 3.0)",
+            "test splits": "read to drop the same claim from training, and once for the metrics",
+        },
+        "metrics": metrics,
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
@@ -136,7 +165,7 @@ def main() -> None:
 
     tried["mean of both"] = mean_auroc(both("dev"))
 
-    ced = splits(args.data, "ced_weibo")
+    ced = splits(args.data, CHINESE)
     zh = {s: grams([r["text"] for r in found], chinese=True) for s, found in ced.items()}
     zh_y = {s: np.array([r["label3"] == "fake" for r in found], int) for s, found in ced.items()}
     zh_tried = {}
@@ -158,7 +187,7 @@ def main() -> None:
         grams_zh=fitted.coef_[0].astype(np.float16),
         grams_zh_bias=np.float32(fitted.intercept_[0]),
     )
-    report = {
+    metrics = {
         "dev_mean_auroc": tried,
         "test_prior": table(both("test"), "test"),
         "test_tone": table(tone_head(tones["test"])[:, 1], "test"),
@@ -166,8 +195,9 @@ def main() -> None:
         "chinese_test": score(fitted.predict_proba(zh["test"])[:, 1], zh_y["test"]),
         "chinese_test_tone": score(tone_zh(tone([r["text"] for r in ced["test"]]))[:, 1], zh_y["test"]),
     }
-    (args.out / "content.json").write_text(json.dumps(report, indent=1) + "\n")
-    print(json.dumps(report, indent=1))
+    card = card_of(args.out / "content.npz", args.data, metrics)
+    (args.out / "content.json").write_text(json.dumps(card, indent=1) + "\n")
+    print(json.dumps(card, indent=1))
 
 
 if __name__ == "__main__":

@@ -107,8 +107,7 @@ def ship(
         quantise(fp32_file, model_file)
         fp32 = StanceModel(OnnxModel(fp32_file), Wide.load(wide_file), load_tokenizer(tokenizer_file), "fp32")
         dev_fp32 = mean_f1(logits_of(fp32, dev), dev)
-    card_file.write_text(json.dumps({"version": VERSION}), encoding="utf-8")
-    int8 = StanceModel.load(model_file)
+    int8 = StanceModel(OnnxModel(model_file), Wide.load(wide_file), load_tokenizer(tokenizer_file), VERSION)
     dev_logits = logits_of(int8, dev)
     dev_int8 = mean_f1(dev_logits, dev)
     card = {

@@ -19,6 +19,12 @@ class SettingsError(InvalidInput):
     """A setting in weighup.toml, the environment or a flag that cannot be used."""
 
 
+class WeightsError(WeighupError):
+    """Trained weights that cannot be used; the message names the file, what was expected and what to do."""
+
+    exit_code = 2
+
+
 class ModelMissing(WeighupError):
     """A model's file is not on this machine; the message names the `weighup models pull` that gets it."""
 

@@ -100,6 +100,7 @@ class VerifySettings(_Section):
         "auto", description="whether the language model sums up the evidence; auto: unless it is the built-in one"
     )
     prompts: Path | None = Field(None, description="folder of prompt files that replace the shipped ones")
+    weights: Path | None = Field(None, description="folder of trained parts that replace the shipped ones")
 
 
 class Settings(BaseSettings):

@@ -35,6 +35,7 @@ BARE = Ask(
     budget=None,
     model=None,
     sources=None,
+    weights=None,
     config=None,
     overwrite=False,
     batch_size=None,
@@ -126,11 +127,14 @@ def test_budgets_that_cannot_be_meant_are_refused(text: str) -> None:
 
 def test_flags_stand_above_the_settings_file(clean_environment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = clean_environment / "mine.toml"
-    config.write_text('[verify]\nbudget_tokens = 7\npassages = 3\n[models]\nlanguage = "none"\n')
+    config.write_text('[verify]\nbudget_tokens = 7\npassages = 3\nweights = "theirs"\n[models]\nlanguage = "none"\n')
     monkeypatch.setenv("WEIGHUP_CONFIG", "")
     ask = replace(BARE, config=config, brief=True, budget="tokens=9", sources="Wikipedia, gdelt", model="embedded")
+    assert read_settings(ask).verify.weights == Path("theirs")
+    ask = replace(ask, weights=Path("mine"))
     settings = read_settings(ask)
     assert (settings.verify.brief, settings.verify.budget_tokens, settings.verify.passages) == (True, 9, 3)
+    assert settings.verify.weights == Path("mine")
     assert settings.models.language == "embedded"
     assert settings.retrieve.sources == ("wikipedia", "gdelt")
     config.write_text("[verify]\npasages = 3\n")
@@ -205,6 +209,7 @@ def test_a_stop_is_no_error_of_a_row() -> None:
         (["check", "A claim.", "--format", "xml"], b"", "--format 'xml'"),
         (["check", "A", "claim."], b"", "unexpected extra argument"),
         (["check", "A claim.", "--config", "absent.toml"], b"", "--config absent.toml is not a file"),
+        (["check", "A claim.", "--weights", "absent"], b"", "absent: is not a folder; expected one with content"),
         (["check", "--url", "ftp://a.example/x"], b"", "is not an http(s) address"),
         (["check", "--url", "http://[::1"], b"", "is not an http(s) address"),
         (["check", "--input", "absent.jsonl", "--output", "o.jsonl"], b"", "there is no such file"),

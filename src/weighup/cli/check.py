@@ -34,6 +34,7 @@ class Ask:
     budget: str | None
     model: str | None
     sources: str | None
+    weights: Path | None
     config: Path | None
     overwrite: bool
     batch_size: int | None
@@ -78,6 +79,10 @@ def check(
     sources: Annotated[
         str | None, typer.Option("--sources", help="Online sources to ask, for example wikipedia,gdelt.")
     ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option("--weights", help="Folder of your own trained weights; parts it lacks are the shipped ones."),
+    ] = None,
     config: Annotated[Path | None, typer.Option("--config", help="Settings from this weighup.toml.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="With --output: start again from nothing.")] = False,
     batch_size: Annotated[
@@ -118,6 +123,7 @@ def check(
         budget=budget,
         model=model,
         sources=sources,
+        weights=weights,
         config=config,
         overwrite=overwrite,
         batch_size=batch_size,

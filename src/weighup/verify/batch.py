@@ -20,7 +20,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from weighup.errors import InvalidInput, JobFailed, ModelMissing, SettingsError, StoreError, WeighupError
+from weighup.errors import InvalidInput, JobFailed, ModelMissing, SettingsError, StoreError, WeightsError, WeighupError
 from weighup.verify.conditions import digest, told
 from weighup.verify.contract import FailedRow, Verdict
 from weighup.verify.rows import BadRow, Row
@@ -123,7 +123,7 @@ def _check_rows(checker: Checker, rows: Sequence[Row]) -> list[Verdict | FailedR
         verdicts = checker.check([row.claim for row in rows])
         if len(verdicts) != len(rows):
             raise JobFailed(f"{len(rows)} claims gave {len(verdicts)} verdicts")
-    except (ModelMissing, SettingsError, StoreError):
+    except (ModelMissing, SettingsError, StoreError, WeightsError):
         raise
     except Exception as error:  # whatever a row sets off must not end the job; it is written down
         if len(rows) > 1:

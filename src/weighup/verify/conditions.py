@@ -25,6 +25,7 @@ def conditions(settings: Settings, *, offline: bool, search: bool) -> dict[str, 
         "search": search,
         "passages": verify.passages,
         "encoder": models.encoder,
+        "weights": verify.weights,
     }
     if not verify.brief:
         found["model"] = models.language

@@ -13,7 +13,7 @@ claims the verdict is "unknown". How they were fitted: `weights/ease.py`; the ca
 from __future__ import annotations
 
 import functools
-import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weighup.registry import Method
+from weighup.verify import weights
 from weighup.verify.heads import Head
+from weighup.verify.knowledge import EVIDENCE, REASONING, SENTIMENT
+from weighup.verify.tone import NAMES
 from weighup.verify.types import KINDS, Assessment, Kind
 
 METHOD = Method(
@@ -35,8 +38,10 @@ METHOD = Method(
     claim_check="weighup.verify.claim_checks:ease",
 )
 Array = NDArray[np.float32]
-_WEIGHTS = Path(__file__).parent.parent / "_weights"
 INTERVAL = (5.0, 95.0)
+_WIDTHS: dict[Kind, int] = {"evidence": len(EVIDENCE), "reasoning": len(REASONING), "sentiment": len(SENTIMENT)}
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +67,14 @@ class Ease:
     version: str
 
     @classmethod
-    @functools.cache
-    def load(cls) -> Ease:
-        """The shipped weights, read once."""
-        card = json.loads((_WEIGHTS / "ease.json").read_text(encoding="utf-8"))
-        with np.load(_WEIGHTS / "ease.npz", allow_pickle=False) as arrays:
+    def load(cls, folder: Path | None = None) -> Ease:
+        """The weights in `folder`, else the shipped ones; read once for each folder. Raises WeightsError.
 
-            def heads(part: str) -> dict[Kind, Head]:
-                return {kind: Head.from_arrays(arrays, f"{part}/{kind}") for kind in KINDS}
-
-            return cls.from_parts(heads("opinion"), heads("evaluator"), heads("expert"), card)
+        Logs a warning where they were fitted on top of other content weights than those that `folder` gives.
+        """
+        home = weights.find("ease", folder)
+        _compare_content(home, weights.find("content", folder))
+        return _read(home)
 
     @classmethod
     def from_parts(
@@ -108,6 +111,42 @@ class Ease:
             Decision(kind, float(p), (float(min(a, p)), float(max(b, p))), bool(max(p, 1 - p) < floor))
             for p, a, b in zip(means, low, high, strict=True)
         ]
+
+
+@functools.cache
+def _read(home: Path) -> Ease:
+    card = weights.card("ease", home)
+    arrays = weights.Arrays.read(home / "ease.npz")
+    shares = {name: _shares(card, name, home / "ease.json") for name in ("reliable_at", "threshold")}
+    opinions = {kind: arrays.head(f"opinion/{kind}", _WIDTHS[kind], 3) for kind in KINDS}
+    # As `evaluator_rows` and `expert_rows` put them together; the content is the prior twice and the tone.
+    evaluators = {kind: arrays.head(f"evaluator/{kind}", _WIDTHS[kind] + 4, 2) for kind in KINDS}
+    experts = {kind: arrays.head(f"expert/{kind}", _WIDTHS[kind] + 2 + len(NAMES) + 1, 2) for kind in KINDS}
+    return Ease.from_parts(opinions, evaluators, experts, {**card, **shares})
+
+
+def _shares(card: dict[str, Any], name: str, path: Path) -> dict[Kind, float]:
+    """A number between 0 and 1 for each kind."""
+    found = card.get(name)
+    for kind in KINDS:
+        value = found.get(kind) if isinstance(found, dict) else None
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise weights.unusable(path, f"{name}.{kind} is {str(value)[:40]}, expected a number from 0 to 1")
+    return {kind: float(card[name][kind]) for kind in KINDS}
+
+
+@functools.cache
+def _compare_content(home: Path, content_home: Path) -> None:
+    """Once for each two folders: say if the heads at `home` were fitted on top of another content model."""
+    fitted_on = weights.recorded("ease", home, "content.npz")
+    used = weights.recorded("content", content_home, "content.npz")
+    if fitted_on is not None and fitted_on != used:
+        logger.warning(
+            "the EASE weights in %s were fitted on top of other content weights than those in %s; "
+            "their probabilities may be off: train ease again on these",
+            home,
+            content_home,
+        )
 
 
 def evaluator_rows(rows: Array, opinion: Array) -> Array:

@@ -10,7 +10,7 @@ import csv
 import gzip
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -20,18 +20,31 @@ from weighup.verify.rows import BadRow, Row, bad_row, read_row
 LINE_LIMIT = 32_000_000
 """Bytes of one line: two hundred passages of the longest text allowed, and room."""
 SUFFIXES = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
+_COLUMNS = ("id", "text", "date", "source", "lang", "url", "evidence")
 _UTF8_MARK = b"\xef\xbb\xbf"
 _NUL, _LONG, _END = "\ud800", "\ud801", "\ud802"
 """Stand in CSV text for what the parser cannot bear; no bytes decode to these."""
 
+Decoded = tuple[int, object]
+"""A row's line and what stood there, not yet looked into."""
+
 
 def read_rows(path: Path) -> Iterator[Row | BadRow]:
     """Stream a file's rows in order. Raises InvalidInput at once if the file cannot be read at all."""
+    decoded = decoded_rows(path)
+    return (row if isinstance(row, BadRow) else read_row(row[1], row[0]) for row in decoded)
+
+
+def decoded_rows(path: Path, *, also: Sequence[str] = ()) -> Iterator[Decoded | BadRow]:
+    """As `read_rows`, a step earlier: what each row holds, for those who need more of it than its claim.
+
+    `also` names the columns wanted beside a claim's own; Parquet gives no others. Raises as `read_rows`.
+    """
     kind = _kind(path)
     if not path.is_file():
         raise InvalidInput(f"{path}: {'is a folder' if path.is_dir() else 'there is no such file'}")
     if kind == ".parquet":
-        return _parquet(path)
+        return _parquet(path, also)
     with _open(path) as stream:
         _sniff(path, stream)
     if kind in (".csv", ".tsv"):
@@ -106,7 +119,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes, str | None]]:
             yield number, line.removeprefix(_UTF8_MARK) if number == 1 else line, None
 
 
-def _jsonl(path: Path) -> Iterator[Row | BadRow]:
+def _jsonl(path: Path) -> Iterator[Decoded | BadRow]:
     for number, raw, problem in _lines(path):
         line = raw.strip()
         if problem is not None:
@@ -115,7 +128,7 @@ def _jsonl(path: Path) -> Iterator[Row | BadRow]:
             yield _decode(number, line)
 
 
-def _decode(number: int, line: bytes) -> Row | BadRow:
+def _decode(number: int, line: bytes) -> Decoded | BadRow:
     try:
         data = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -124,10 +137,10 @@ def _decode(number: int, line: bytes) -> Row | BadRow:
         return bad_row(number, f"is not JSON: {error.msg} at character {error.pos + 1}", line)
     except (ValueError, RecursionError) as error:  # a number of too many digits; nesting without end
         return bad_row(number, f"is not JSON that can be read: {str(error)[:100]}", line)
-    return read_row(data, number)
+    return number, data
 
 
-def _csv(path: Path, delimiter: str) -> Iterator[Row | BadRow]:
+def _csv(path: Path, delimiter: str) -> Iterator[Decoded | BadRow]:
     csv.field_size_limit(LINE_LIMIT)
     rows = csv.reader(_csv_lines(path), delimiter=delimiter)
     try:
@@ -152,7 +165,7 @@ def _csv(path: Path, delimiter: str) -> Iterator[Row | BadRow]:
             yield _csv_row(begins, header, cells)
 
 
-def _csv_row(number: int, header: list[str], cells: list[str]) -> Row | BadRow:
+def _csv_row(number: int, header: list[str], cells: list[str]) -> Decoded | BadRow:
     content = "\x1f".join(cells).encode("utf-8", "surrogatepass")
     for mark, problem in (
         (_END, "opens a quote that is never closed; nothing from here on could be read"),
@@ -171,7 +184,7 @@ def _csv_row(number: int, header: list[str], cells: list[str]) -> Row | BadRow:
     return _with_evidence(data, number, content)
 
 
-def _with_evidence(data: dict[str, Any], number: int, content: bytes) -> Row | BadRow:
+def _with_evidence(data: dict[str, Any], number: int, content: bytes) -> Decoded | BadRow:
     """CSV, and some Parquet, hold the list of evidence as JSON in one cell."""
     evidence = data.get("evidence")
     if isinstance(evidence, str):
@@ -179,7 +192,7 @@ def _with_evidence(data: dict[str, Any], number: int, content: bytes) -> Row | B
             data["evidence"] = json.loads(evidence) if evidence.strip() else None
         except (ValueError, RecursionError) as error:
             return bad_row(number, f"evidence: is not a JSON list: {str(error)[:100]}", content, data.get("id"))
-    return read_row(data, number)
+    return number, data
 
 
 def _csv_lines(path: Path) -> Iterator[str]:
@@ -189,7 +202,7 @@ def _csv_lines(path: Path) -> Iterator[str]:
     yield f"{_END}\n"  # alone in its row, unless a quote is still open
 
 
-def _parquet(path: Path) -> Iterator[Row | BadRow]:
+def _parquet(path: Path, also: Sequence[str]) -> Iterator[Decoded | BadRow]:
     import pyarrow
     import pyarrow.parquet
 
@@ -198,13 +211,13 @@ def _parquet(path: Path) -> Iterator[Row | BadRow]:
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise InvalidInput(f"{path}: is not Parquet that can be read: {error}") from error
     names = file.schema_arrow.names
-    wanted = [name for name in ("id", "text", "date", "source", "lang", "url", "evidence") if name in names]
+    wanted = [name for name in (*_COLUMNS, *also) if name in names]
     if "text" not in wanted:
         raise InvalidInput(f"{path}: has no column `text` (columns found: {', '.join(names)[:100]})")
     return _parquet_rows(file, wanted)
 
 
-def _parquet_rows(file: Any, wanted: list[str]) -> Iterator[Row | BadRow]:
+def _parquet_rows(file: Any, wanted: list[str]) -> Iterator[Decoded | BadRow]:
     import pyarrow
 
     number = 0

@@ -10,7 +10,6 @@ logits chosen on dev for macro-F1 (Menon et al. 2021, arXiv 2007.07314, the post
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,19 +17,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from weighup.errors import ModelUnavailable
 from weighup.models.onnx import OnnxModel
-from weighup.verify.stance_features import features
+from weighup.verify import weights
+from weighup.verify.stance_features import FEATURES, features
 from weighup.verify.stance_wide import Wide
 
 STANCES = ("supports", "refutes", "neutral")
 MAX_TOKENS = 160
 MAX_CLAIM_TOKENS = 96
 _CLS, _SEP = 101, 102
-_WEIGHTS = Path(__file__).parent.parent / "_weights"
 
 
 class StanceModel:
-    """The shipped stance model. Safe across threads and forks: the session belongs to the process."""
+    """A trained stance model. Safe across threads and forks: the session belongs to the process."""
 
     def __init__(self, network: OnnxModel, wide: Wide, tokenizer: Any, version: str) -> None:
         self._network = network
@@ -39,20 +39,30 @@ class StanceModel:
         self.version = version
 
     @classmethod
-    def load(cls, path: Path | None = None, *, threads: int | None = None) -> StanceModel:
-        """Reads `stance.onnx`, `stance-wide.npz` and the card `stance.json`, next to `path` (the .onnx file).
+    def load(cls, folder: Path | None = None, *, threads: int | None = None) -> StanceModel:
+        """Reads `stance.onnx`, `stance-wide.npz` and the card `stance.json` of `folder`, else the shipped ones.
 
-        `path` None is the shipped model. `threads`: cores one call may use (None: all).
-        Raises FileNotFoundError if a file is missing.
+        `threads`: cores one call may use (None: all). Raises WeightsError.
         """
-        model = path if path is not None else _WEIGHTS / "stance.onnx"
-        card, words = model.with_suffix(".json"), _WEIGHTS / "minilm-tokenizer.json"
-        wide = model.with_name(f"{model.stem}-wide.npz")
-        for needed in (model, wide, card, words):
-            if not needed.is_file():
-                raise FileNotFoundError(f"stance model: {needed.name} is missing from {needed.parent}")
-        version = str(json.loads(card.read_text(encoding="utf-8"))["version"])
-        return cls(OnnxModel(model, threads=threads or 0), Wide.load(wide), load_tokenizer(words), version)
+        home = weights.find("stance", folder)
+        card = weights.card("stance", folder)
+        network = OnnxModel(home / "stance.onnx", threads=threads or 0)
+        wide = Wide.load(home / "stance-wide.npz")
+        named = weights.TOKENIZER in weights.digests("stance", card, home / "stance.json")
+        words = weights.place(home if named else weights.SHIPPED, weights.TOKENIZER)
+        try:
+            tokenizer = load_tokenizer(words)
+        except Exception as error:  # tokenizers raises nothing more special
+            raise weights.unusable(words, f"cannot be read ({error}), expected a tokenizer") from error
+        if (wide.vocabulary, len(wide.dense)) != (tokenizer.get_vocab_size(), len(FEATURES)):
+            raise weights.unusable(
+                home / "stance-wide.npz",
+                f"knows {wide.vocabulary} word pieces and {len(wide.dense)} features, "
+                f"expected {tokenizer.get_vocab_size()} and {len(FEATURES)}",
+            )
+        if home != weights.SHIPPED:
+            _try_out(network)
+        return cls(network, wide, tokenizer, card["version"])
 
     def score(self, pairs: Sequence[tuple[str, str]], *, batch_size: int = 32) -> NDArray[np.float32]:
         """(claim, passage) pairs -> probabilities, float32 [n_pairs, 3] in `STANCES` order, rows in input order.
@@ -79,6 +89,20 @@ class StanceModel:
             }
             out[batch] += self._network.run(inputs)[0]
         return softmax(out / self._wide.temperature)[row]
+
+
+def _try_out(network: OnnxModel) -> None:
+    """Run one empty pair. Raises WeightsError if the graph does not take or give what it should."""
+    ids, types = np.array([[_CLS, _SEP, _SEP]], np.int64), np.array([[0, 0, 1]], np.int64)
+    feeds: dict[str, NDArray[Any]] = {"ids": ids, "types": types, "features": np.zeros((1, len(FEATURES)), np.float32)}
+    try:
+        logits = np.asarray(network.run(feeds)[0])
+    except ModelUnavailable as error:
+        raise weights.unusable(network.path, f"cannot be run ({error}), expected the stance network") from error
+    if logits.shape != (1, len(STANCES)) or logits.dtype.kind != "f" or not np.isfinite(logits).all():
+        raise weights.unusable(
+            network.path, f"gives {list(logits.shape)} for a pair, expected finite [1, {len(STANCES)}]"
+        )
 
 
 def load_tokenizer(path: Path) -> Any:

@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from weighup.verify.weights import Arrays, unusable
+
 CLAIM, FOUND, MISSING, PASSAGE, BIGRAM = range(5)
 BIGRAM_BITS = 15
 _MARKS = frozenset((0, 100, 101, 102, 103))
@@ -34,15 +36,24 @@ class Wide:
 
     @classmethod
     def load(cls, path: Path) -> Wide:
-        """Reads the arrays from an .npz; never unpickles."""
-        with np.load(path, allow_pickle=False) as arrays:
-            return cls(arrays["table"], arrays["dense"], arrays["bias"], np.float32(arrays["temperature"]))
+        """Reads the arrays from an .npz; never unpickles. Raises WeightsError."""
+        arrays = Arrays.read(path)
+        table, dense, bias = arrays.take("table", None, 3), arrays.take("dense", None, 3), arrays.take("bias", 3)
+        if len(table) <= 1 << BIGRAM_BITS or (len(table) - (1 << BIGRAM_BITS)) % BIGRAM:
+            expected = f"{BIGRAM} times the vocabulary and {1 << BIGRAM_BITS}"
+            raise unusable(path, f"table has {len(table)} rows, expected {expected}")
+        return cls(table, dense, bias, np.float32(arrays.above_zero("temperature")))
+
+    @property
+    def vocabulary(self) -> int:
+        """How many word pieces the table knows."""
+        return (len(self.table) - (1 << BIGRAM_BITS)) // BIGRAM
 
     def logits(
         self, ids: Sequence[Sequence[int]], types: Sequence[Sequence[int]], features: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         """Encoded pairs and their features [n, n_features] -> logits float32 [n, 3]."""
-        vocab = (len(self.table) - (1 << BIGRAM_BITS)) // BIGRAM
+        vocab = self.vocabulary
         out: NDArray[np.float32] = features @ self.dense + self.bias
         for row, (tokens, segments) in enumerate(zip(ids, types, strict=True)):
             columns, values = bags(tokens, segments, vocab)

@@ -26,7 +26,7 @@ from weighup.retrieve.store import EvidenceStore
 from weighup.retrieve.types import Source
 from weighup.settings import Settings, load_settings
 from weighup.texts import clean, language
-from weighup.verify import decision
+from weighup.verify import decision, weights
 from weighup.verify.bounds import without_later
 from weighup.verify.content import ContentModel
 from weighup.verify.contract import Verdict
@@ -48,7 +48,7 @@ class Verifier:
 
     `offline`: nothing leaves this machine (no online sources, no remote language model). `search=False`: only a
     claim's own evidence. `brief`: no text is generated. Models, store and sources may be given instead of what the
-    settings name; None means none.
+    settings name; None means none. Raises WeightsError if the folder in `verify.weights` cannot be used.
     """
 
     def __init__(
@@ -68,6 +68,7 @@ class Verifier:
         self.search = search
         self.brief = self.settings.verify.brief if brief is None else brief
         limits = self.settings.verify
+        weights.check(limits.weights)
         self.run_meter = Meter(Budget(limits.run_tokens, limits.run_seconds, limits.run_usd))
         self._given_model = language_model
         self._given_encoder = encoder
@@ -156,9 +157,8 @@ class Verifier:
             found = self._find(todo, vectors, budget)
             stanced = self._stances(todo, found)
             tones = tone(texts)
-            content = ContentModel.load()
-            priors = content.prior(texts, vectors, tones, chinese)
-            leanings = content.tone(tones, chinese)
+            priors = self._content.prior(texts, vectors, tones, chinese)
+            leanings = self._content.tone(tones, chinese)
             written = list(writers.map(self._summarise, todo, stanced, meters, opinions))
         return [
             Weighed(
@@ -232,11 +232,15 @@ class Verifier:
 
     @functools.cached_property
     def _stance_model(self) -> StanceModel:
-        return StanceModel.load(threads=self.settings.models.threads or None)
+        return StanceModel.load(self.settings.verify.weights, threads=self.settings.models.threads or None)
+
+    @functools.cached_property
+    def _content(self) -> ContentModel:
+        return ContentModel.load(self.settings.verify.weights)
 
     @functools.cached_property
     def _ease(self) -> Ease:
-        return Ease.load()
+        return Ease.load(self.settings.verify.weights)
 
     @functools.cached_property
     def _language_model(self) -> LanguageModel | None:
@@ -293,7 +297,7 @@ class Verifier:
         return Gatherer(self._stores, self._sources, encoder, self.settings.verify.passages, trusted)
 
     def _versions(self) -> dict[str, str]:
-        parts = {"ease": self._ease.version, "stance": self._stance_model.version}
+        parts = {"ease": self._ease.version, "stance": self._stance_model.version, "content": self._content.version}
         parts["encoder"] = f"{self._encoder.name}@{self._encoder.version}"
         if self._writer is not None:
             parts["language_model"] = f"{self._writer.name}@{self._writer.version}"
