@@ -27,6 +27,7 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
         "<!-- ease results -->": ease,
         "<!-- check results -->": lambda: check(results / "check.json"),
         "<!-- store results -->": lambda: flat(results / "store.json"),
+        "<!-- verify results -->": lambda: verify(results / "verify.json"),
     }
     for mark, made in places.items():
         if mark in markdown:
@@ -55,6 +56,16 @@ def check(path: Path) -> str:
         columns = list(found["calls"]["weighup"])
         parts.append(table(["system", *columns], [[who, *row.values()] for who, row in found["calls"].items()]))
     return "\n\n".join(parts)
+
+
+def verify(path: Path) -> str:
+    """The tables and plots of `weighup evaluate --out`."""
+    if not path.is_file():
+        return "*Not measured yet.*"
+    from weighup.train.rendering import as_markdown
+    from weighup.train.results import Evaluation
+
+    return as_markdown(Evaluation.model_validate_json(path.read_bytes()))
 
 
 def flat(path: Path) -> str:

@@ -88,7 +88,7 @@ def test_the_content_card_tells_what_it_was_made_from(tests_data: Path) -> None:
     assert not [name for name in card["data"] if "averitec" in name or "sick" in name]
     for name, sha in card["data"].items():
         assert hashlib.sha256((tests_data / name).read_bytes()).hexdigest() == sha, name
-    assert card["metrics"]["test_prior"].keys() >= {"liar", "covid_constraint"}
+    assert card["metrics"]["test"].keys() >= {"liar", "covid_constraint", "ced_weibo"}
 
 
 def test_a_whole_copy_gives_what_the_shipped_weights_give(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -220,7 +220,7 @@ class Trap:
 @pytest.mark.parametrize(
     ("part", "name", "key"),
     [
-        ("content", "content.npz", "grams_en"),
+        ("content", "content.npz", "en__table"),
         ("ease", "ease.npz", "expert__sentiment__mean"),
         ("stance", "stance-wide.npz", "bias"),
     ],
@@ -248,11 +248,16 @@ def test_a_file_that_is_no_npz_is_refused(folder: Path, part: weights.Part, cont
 @pytest.mark.parametrize(
     ("part", "name", "arrays", "says"),
     [
-        ("content", "content.npz", {"grams_en": np.zeros(9)}, "grams_en is [9], expected [65536]"),
-        ("content", "content.npz", {"grams_zh_bias": None}, "has no numbers named grams_zh_bias"),
-        ("content", "content.npz", {"grams_en_bias": np.float32("nan")}, "grams_en_bias holds what is not a number"),
-        ("content", "content.npz", {"grams_en_bias": np.float64(1e300)}, "grams_en_bias holds what is not a number"),
-        ("content", "content.npz", {"prior__mean": np.zeros((2, 2))}, "prior/mean is [2, 2], expected [any]"),
+        (
+            "content",
+            "content.npz",
+            {"en_dense": np.zeros(9)},
+            "en_dense is [9], expected the vector's numbers and 20 of tone",
+        ),
+        ("content", "content.npz", {"zh__keys": None}, "has no numbers named zh/keys"),
+        ("content", "content.npz", {"en__scalars": np.full(3, np.nan)}, "en/scalars holds what is not a number"),
+        ("content", "content.npz", {"en__scalars": np.full(3, 1e300)}, "en/scalars holds what is not a number"),
+        ("content", "content.npz", {"zh__table": np.zeros((2, 2))}, "zh/table is [2, 2], expected [3, "),
         ("content", "content.npz", {"tone__mean": np.zeros(3)}, "tone/mean is [3], expected [20]"),
         ("content", "content.npz", {"tone__mean": np.full(20, "a")}, "has no numbers named tone/mean, expected [20]"),
         ("content", "content.npz", {"tone__scale": np.zeros(20)}, "tone/scale holds 0.0, expected numbers above 0"),
@@ -288,7 +293,7 @@ def test_a_content_model_of_another_encoder_says_so() -> None:
 
 def test_ease_on_top_of_other_content_is_warned_of_once(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     keep(folder, "content")
-    change_arrays(folder, "content", "content.npz", grams_en_bias=np.float32(0.5))
+    change_arrays(folder, "content", "content.npz", en__scalars=np.ones(3))
     with caplog.at_level(logging.WARNING, logger="weighup"):
         for _ in range(3):
             Ease.load(folder)

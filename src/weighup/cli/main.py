@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from weighup.cli import check, methods, models, schema, store
+from weighup.cli import check, evaluate, methods, models, schema, store, train
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -22,11 +22,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("check")(check.check)
+app.command("evaluate")(evaluate.evaluate)
 app.command("schema")(schema.schema)
 app.command("methods")(methods.methods)
 app.command("claims")(methods.claims)
 app.add_typer(models.app, name="models")
 app.add_typer(store.app, name="store")
+app.add_typer(train.app, name="train")
 
 
 @app.callback(invoke_without_command=True)

@@ -1,15 +1,13 @@
 """What the wording and subject of a claim alone suggest: content models trained on labelled claims.
 
-English: the mean of two log-odds, a linear head on the claim's MiniLM sentence embedding and tone, and a linear model
-on hashed words and word pairs. Chinese, which that encoder does not know: a linear model on hashed character 1- to
-3-grams. None has seen evidence; all are priors, and say so. Hashing trick: Weinberger et al. 2009 (arXiv 0902.2206).
+English: a linear model over TF-IDF grams of words and of characters, the claim's MiniLM embedding and its tone.
+Chinese, which that encoder does not know: one over characters. None has seen evidence; all are priors, and say so. How
+they are fitted: `weighup/train/content.py`.
 """
 
 from __future__ import annotations
 
 import functools
-import math
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,25 +15,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weighup.errors import WeightsError
-from weighup.texts import words
 from weighup.verify import weights
+from weighup.verify.grams import CHINESE, ENGLISH, Grams
 from weighup.verify.heads import Head
-from weighup.verify.knowledge import logit
 from weighup.verify.tone import NAMES
 
 Array = NDArray[np.float32]
-BUCKETS = 1 << 16
+_FARTHEST = 6.0  # log-odds: nothing that only reads a claim is surer than this
 
 
 class ContentModel:
-    """P(fake) from content (`prior`) and from tone alone (`tone`), English and Chinese."""
+    """P(fake) from content (`prior`) and from tone alone (`tone`), English and Chinese.
 
-    def __init__(
-        self, prior: Head, tone: Head, tone_zh: Head, grams: dict[bool, tuple[Array, float]], version: str
-    ) -> None:
-        self._prior, self._tone, self._tone_zh = prior, tone, tone_zh
-        self._grams = grams  # by "is Chinese": weights [BUCKETS] and bias
+    `dense` [d + t] are the weights of an English claim's embedding and tone, beside those of its grams.
+    """
+
+    def __init__(self, english: Grams, dense: Array, chinese: Grams, tone: Head, tone_zh: Head, version: str) -> None:
+        self._english, self._dense, self._chinese = english, dense, chinese
+        self._tone, self._tone_zh = tone, tone_zh
         self.version = version
+
+    @property
+    def dimension(self) -> int:
+        """Numbers in the embeddings that it was fitted on."""
+        return len(self._dense) - len(NAMES)
 
     @classmethod
     def load(cls, folder: Path | None = None) -> ContentModel:
@@ -47,19 +50,21 @@ class ContentModel:
 
         Raises WeightsError if d is not what the weights were fitted on (384: the built-in encoder's).
         """
-        fitted = len(self._prior.mean) - len(NAMES)
-        if vectors.shape[1] != fitted:
+        if vectors.shape[1] != self.dimension:
             raise WeightsError(
-                f"content.npz was fitted on vectors of {fitted} numbers and models.encoder gives {vectors.shape[1]}; "
-                "use the encoder that it was trained with, or name --weights trained with this one"
+                f"content.npz was fitted on vectors of {self.dimension} numbers and models.encoder gives "
+                f"{vectors.shape[1]}; use the encoder that it was trained with, or name --weights trained with this one"
             )
-        z = logit(self._prior(np.concatenate([vectors, tones], axis=1))[:, 1])
-        for index, (text, is_chinese) in enumerate(zip(texts, chinese, strict=True)):
-            table, bias = self._grams[is_chinese]
-            buckets = gram_buckets(text, is_chinese)
-            by_grams = float(table[buckets].sum()) / gram_norm(buckets) + bias
-            z[index] = by_grams if is_chinese else (z[index] + by_grams) / 2
-        return np.asarray(1 / (1 + np.exp(-z)), np.float32)
+        z = np.zeros(len(texts), np.float32)
+        for is_chinese in (False, True):
+            here = [i for i, flag in enumerate(chinese) if flag is is_chinese]
+            own = [texts[i] for i in here]
+            if here and is_chinese:
+                z[here] = self._chinese.logits(own)
+            elif here:
+                dense = np.concatenate([vectors[here], tones[here]], axis=1)
+                z[here] = self._english.logits(own, beside=dense @ self._dense)
+        return np.asarray(1 / (1 + np.exp(-np.clip(z, -_FARTHEST, _FARTHEST))), np.float32)
 
     def tone(self, tones: Array, chinese: Sequence[bool]) -> Array:
         """P(fake) by tone alone, [n]."""
@@ -71,27 +76,18 @@ class ContentModel:
 def _read(home: Path) -> ContentModel:
     version: str = weights.card("content", home)["version"]
     arrays = weights.Arrays.read(home / "content.npz")
-    prior = arrays.head("prior", None, 2)
-    if len(prior.mean) <= len(NAMES):
+    dense = arrays.take("en_dense", None).astype(np.float32)
+    if len(dense) <= len(NAMES):
         raise weights.unusable(
-            arrays.path, f"prior/mean is {[len(prior.mean)]}, expected the vector's numbers and {len(NAMES)} of tone"
+            arrays.path, f"en_dense is {[len(dense)]}, expected the vector's numbers and {len(NAMES)} of tone"
         )
-    grams = {
-        chinese: (arrays.take(name, BUCKETS).astype(np.float32), float(arrays.take(f"{name}_bias")))
-        for chinese, name in ((False, "grams_en"), (True, "grams_zh"))
-    }
+    for name, views in (("en", ENGLISH), ("zh", CHINESE)):
+        known = len(arrays.take(f"{name}/keys", None))
+        arrays.above_zero(f"{name}/idf", known)
+        arrays.take(f"{name}/table", len(views), known)
+        arrays.take(f"{name}/scalars", 3)
     tone, tone_zh = (arrays.head(name, len(NAMES), 2) for name in ("tone", "tone_zh"))
-    return ContentModel(prior, tone, tone_zh, grams, version)
-
-
-def gram_buckets(text: str, chinese: bool) -> NDArray[np.int64]:
-    """Distinct hash buckets: character 1- to 3-grams of Chinese text, words and word pairs of other text."""
-    parts: Sequence[str] = "".join(text[:2000].split()) if chinese else words(text[:2000])
-    longest = 3 if chinese else 2
-    grams = {"\x1f".join(parts[i : i + n]) for n in range(1, longest + 1) for i in range(len(parts) - n + 1)}
-    return np.unique(np.fromiter((zlib.crc32(g.encode()) % BUCKETS for g in grams), np.int64, len(grams)))
-
-
-def gram_norm(buckets: NDArray[np.int64]) -> float:
-    """Length of the binary gram vector, at least 1."""
-    return math.sqrt(max(len(buckets), 1))
+    english, chinese = (
+        Grams.from_arrays(arrays.found, name, views) for name, views in (("en", ENGLISH), ("zh", CHINESE))
+    )
+    return ContentModel(english, dense, chinese, tone, tone_zh, version)

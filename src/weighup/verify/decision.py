@@ -72,26 +72,81 @@ def rows_of(weighed: Weighed) -> dict[Kind, Array]:
     }
 
 
-def conclude(weighed: Weighed, ease: Ease, seconds: float, versions: dict[str, str]) -> Verdict:
-    """Evaluate the three perspectives, select, ask the expert."""
-    prepared = weighed.prepared
-    rows = rows_of(weighed)
-    perspectives = _perspectives(weighed, ease, rows)
-    available = {kind: perspectives[kind].available for kind in KINDS}
-    reliability: dict[Kind, float] = {}
-    assessments: dict[Kind, Assessment] = {}
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What every expert says of one claim and which of them decided. `content`: P(fake) by the content model alone.
+
+    `opinions`: P(real, fake, unknown) by each perspective; `fake`: P(fake) by each expert, asked whatever its evaluator
+    says of it; `label`: what is said of the claim.
+    """
+
+    available: dict[Kind, bool]
+    opinions: dict[Kind, tuple[float, float, float]]
+    reliability: dict[Kind, float]
+    content: float
+    fake: dict[Kind, float]
+    chosen: Kind
+    decided: Decision
+
+    @property
+    def label(self) -> Label:
+        """Real, fake or unknown."""
+        if self.decided.unknown:
+            return "unknown"
+        return "fake" if self.decided.probability_fake >= 0.5 else "real"
+
+
+def judge(weighed: Sequence[Weighed], ease: Ease) -> list[Judged]:
+    """Evaluate the three perspectives of each claim, select, and ask every expert, in order."""
+    if not weighed:
+        return []
+    every = [rows_of(w) for w in weighed]
+    content = np.stack([content_row(w.prior, w.tones) for w in weighed])
+    available = [_available(w) for w in weighed]
+    opinions: dict[Kind, Array] = {}
+    reliability: dict[Kind, Array] = {}
+    decisions: dict[Kind, list[Decision]] = {}
     for kind in KINDS:
-        opinion = np.asarray([perspectives[kind].verdict], np.float32)
-        reliability[kind] = float(ease.reliability(kind, rows[kind][None], opinion)[0]) if available[kind] else 0.0
-        at = ease.reliable_at[kind]
-        note = _note(kind, weighed, perspectives[kind])
-        assessments[kind] = assess(available[kind], reliability[kind], at, opinion, note)
-    kind = ease.select(reliability, available)
-    content = content_row(weighed.prior, weighed.tones)[None]
-    decided = ease.decide(kind, rows[kind][None], content, np.asarray([reliability[kind]], np.float32))[0]
-    if prepared.lang == "other":
-        decided = Decision("sentiment", 0.5, (0.0, 1.0), True)
-    label: Label = "unknown" if decided.unknown else "fake" if decided.probability_fake >= 0.5 else "real"
+        rows = np.stack([own[kind] for own in every])
+        on = np.asarray([own[kind] for own in available])
+        opinions[kind] = np.where(on[:, None], ease.opinion(kind, rows), np.asarray([0, 0, 1], np.float32))
+        reliability[kind] = np.where(on, ease.reliability(kind, rows, opinions[kind]), np.float32(0))
+        decisions[kind] = ease.decide(kind, rows, content, reliability[kind])
+    done = []
+    for i, w in enumerate(weighed):
+        reliable = {kind: float(reliability[kind][i]) for kind in KINDS}
+        chosen = ease.select(reliable, available[i])
+        unsupported = w.prepared.lang == "other"
+        done.append(
+            Judged(
+                available=available[i],
+                opinions={kind: _triple(opinions[kind][i]) for kind in KINDS},
+                reliability=reliable,
+                content=w.prior,
+                fake={kind: decisions[kind][i].probability_fake for kind in KINDS},
+                chosen=chosen,
+                decided=Decision("sentiment", 0.5, (0.0, 1.0), True) if unsupported else decisions[chosen][i],
+            )
+        )
+    return done
+
+
+def conclude(weighed: Weighed, judged: Judged, ease: Ease, seconds: float, versions: dict[str, str]) -> Verdict:
+    """The verdict that is shown: what was judged, in words, with all that it rests on."""
+    prepared = weighed.prepared
+    perspectives = _perspectives(weighed, judged)
+    reliability, available, decided = judged.reliability, judged.available, judged.decided
+    assessments = {
+        kind: assess(
+            available[kind],
+            reliability[kind],
+            ease.reliable_at[kind],
+            np.asarray([judged.opinions[kind]], np.float32),
+            _note(kind, weighed, perspectives[kind]),
+        )
+        for kind in KINDS
+    }
+    kind, label = judged.chosen, judged.label
     total = sum(reliability.values()) or 1.0
     return Verdict(
         id=prepared.claim.id,
@@ -144,17 +199,29 @@ def refuse(prepared: Prepared, seconds: float, versions: dict[str, str]) -> Verd
     )
 
 
-def _perspectives(weighed: Weighed, ease: Ease, rows: dict[Kind, Array]) -> dict[Kind, Perspective]:
-    def verdict(kind: Kind) -> tuple[float, float, float]:
-        real, fake, unknown = ease.opinion(kind, rows[kind][None])[0]
-        return float(real), float(fake), float(unknown)
+def _available(weighed: Weighed) -> dict[Kind, bool]:
+    """Whether each perspective could be had."""
+    written, lang = weighed.written, weighed.prepared.lang
+    failed = written is not None and written.failed is not None
+    return {
+        "evidence": lang == "en" and bool(weighed.stanced),
+        "reasoning": lang != "other" and not failed,
+        "sentiment": True,
+    }
 
+
+def _triple(row: Array) -> tuple[float, float, float]:
+    real, fake, unknown = row
+    return float(real), float(fake), float(unknown)
+
+
+def _perspectives(weighed: Weighed, judged: Judged) -> dict[Kind, Perspective]:
+    available, opinions = judged.available, judged.opinions
     written, stanced, lang = weighed.written, weighed.stanced, weighed.prepared.lang
-    readable = lang == "en" and bool(stanced)
+    readable = available["evidence"]
     summary = written.summary if written is not None else None
     extracted = evidence.extract(stanced) if readable or not stanced else "The passages found could not be weighed."
     failed = written is not None and written.failed is not None
-    knows = lang != "other" and not failed
     said = reasoning.template(weighed.prior, written.opinion if written else None, weighed.writer or "")
     if written is not None and written.explanation is not None:
         said = f"{said} In the model's words: “{written.explanation}”"
@@ -168,11 +235,11 @@ def _perspectives(weighed: Weighed, ease: Ease, rows: dict[Kind, Array]) -> dict
             "evidence",
             readable,
             f"{extracted} In {weighed.writer}'s words: “{summary}”" if summary else extracted,
-            verdict("evidence") if readable else (0.0, 0.0, 1.0),
+            opinions["evidence"],
             tuple(found.queries),
         ),
-        "reasoning": Perspective("reasoning", knows, said, verdict("reasoning") if knows else (0.0, 0.0, 1.0)),
-        "sentiment": Perspective("sentiment", True, describe(weighed.tones), verdict("sentiment")),
+        "reasoning": Perspective("reasoning", available["reasoning"], said, opinions["reasoning"]),
+        "sentiment": Perspective("sentiment", True, describe(weighed.tones), opinions["sentiment"]),
     }
 
 

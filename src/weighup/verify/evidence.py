@@ -12,15 +12,13 @@ from weighup.dates import iso
 from weighup.retrieve.types import Evidence
 from weighup.texts import STOP_WORDS, shorten, words
 from weighup.verify.knowledge import evidence_row
-from weighup.verify.stance import StanceModel
+from weighup.verify.stance import Stances
 from weighup.verify.types import Stanced
 
 Array = NDArray[np.float32]
 
 
-def take_stances(
-    model: StanceModel, claims: Sequence[str], passages: Sequence[Sequence[Evidence]]
-) -> list[list[Stanced]]:
+def take_stances(model: Stances, claims: Sequence[str], passages: Sequence[Sequence[Evidence]]) -> list[list[Stanced]]:
     """Judge every claim's passages in one batch."""
     pairs = [(claim, p.text) for claim, own in zip(claims, passages, strict=True) for p in own]
     scores = model.score(pairs)

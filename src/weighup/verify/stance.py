@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,16 @@ STANCES = ("supports", "refutes", "neutral")
 MAX_TOKENS = 160
 MAX_CLAIM_TOKENS = 96
 _CLS, _SEP = 101, 102
+
+
+class Stances(Protocol):
+    """What takes stances: the model below, or a memo in front of it (`weighup.train.protocol`)."""
+
+    version: str
+
+    def score(self, pairs: Sequence[tuple[str, str]], *, batch_size: int = 32) -> NDArray[np.float32]:
+        """As `StanceModel.score`."""
+        ...
 
 
 class StanceModel:

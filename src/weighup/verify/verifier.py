@@ -30,12 +30,12 @@ from weighup.verify import decision, weights
 from weighup.verify.bounds import without_later
 from weighup.verify.content import ContentModel
 from weighup.verify.contract import Verdict
-from weighup.verify.decision import Prepared, Weighed
+from weighup.verify.decision import Judged, Prepared, Weighed
 from weighup.verify.ease import Ease
 from weighup.verify.evidence import numbers, take_stances
 from weighup.verify.extraction import extract
 from weighup.verify.gathering import Found, Gatherer, Wanted
-from weighup.verify.stance import StanceModel
+from weighup.verify.stance import StanceModel, Stances
 from weighup.verify.tone import tone
 from weighup.verify.types import Claim, Stanced
 from weighup.verify.writing import Written, opine, summarise
@@ -60,6 +60,7 @@ class Verifier:
         brief: bool | None = None,
         language_model: LanguageModel | None = _UNSET,
         encoder: Encoder | None = None,
+        stances: Stances | None = None,
         stores: Sequence[EvidenceStore] | None = None,
         sources: Sequence[Source] | None = None,
     ) -> None:
@@ -72,6 +73,7 @@ class Verifier:
         self.run_meter = Meter(Budget(limits.run_tokens, limits.run_seconds, limits.run_usd))
         self._given_model = language_model
         self._given_encoder = encoder
+        self._given_stances = stances
         self._given_stores = stores
         self._given_sources = sources
         self._lock = threading.RLock()
@@ -96,6 +98,24 @@ class Verifier:
         while batch := list(itertools.islice(rest, batch_size)):
             yield from self._batch(batch, budget)
 
+    def judge(self, claims: Sequence[Claim]) -> list[Judged | None]:
+        """What every expert says of each claim, in order, by the way that `check` takes; None: not checkable.
+
+        For measuring: nothing is written down in words. One batch: memory grows with the number of claims.
+        """
+        prepared = [self._prepare(claim) for claim in claims]
+        todo = [p for p in prepared if p.checkability.checkable]
+        done = iter(decision.judge(self._weigh(todo, self._budget()), self._ease) if todo else [])
+        return [next(done) if p.checkability.checkable else None for p in prepared]
+
+    def versions(self) -> dict[str, str]:
+        """The version of every model that takes part."""
+        parts = {"ease": self._ease.version, "stance": self._stance_model.version, "content": self._content.version}
+        parts["encoder"] = f"{self._encoder.name}@{self._encoder.version}"
+        if self._writer is not None:
+            parts["language_model"] = f"{self._writer.name}@{self._writer.version}"
+        return parts
+
     def close(self) -> None:
         """Close the stores and clients this verifier opened (not those it was given)."""
         with self._lock:
@@ -118,11 +138,12 @@ class Verifier:
         prepared = [self._prepare(claim) for claim in claims]
         todo = [p for p in prepared if p.checkability.checkable]
         weighed = self._weigh(todo, budget or self._budget()) if todo else []
+        judged = decision.judge(weighed, self._ease)
         seconds = (time.monotonic() - started) / len(claims)
-        done = iter(weighed)
-        versions = self._versions()
+        done = iter(zip(weighed, judged, strict=True))
+        versions = self.versions()
         return [
-            decision.conclude(next(done), self._ease, seconds, versions)
+            decision.conclude(*next(done), self._ease, seconds, versions)
             if p.checkability.checkable
             else decision.refuse(p, seconds, versions)
             for p in prepared
@@ -231,7 +252,9 @@ class Verifier:
         return self._given_encoder if self._given_encoder is not None else encoder(self.settings)
 
     @functools.cached_property
-    def _stance_model(self) -> StanceModel:
+    def _stance_model(self) -> Stances:
+        if self._given_stances is not None:
+            return self._given_stances
         return StanceModel.load(self.settings.verify.weights, threads=self.settings.models.threads or None)
 
     @functools.cached_property
@@ -295,10 +318,3 @@ class Verifier:
         encoder = self._encoder if self._stores else None
         trusted = self.settings.retrieve.credibility
         return Gatherer(self._stores, self._sources, encoder, self.settings.verify.passages, trusted)
-
-    def _versions(self) -> dict[str, str]:
-        parts = {"ease": self._ease.version, "stance": self._stance_model.version, "content": self._content.version}
-        parts["encoder"] = f"{self._encoder.name}@{self._encoder.version}"
-        if self._writer is not None:
-            parts["language_model"] = f"{self._writer.name}@{self._writer.version}"
-        return parts

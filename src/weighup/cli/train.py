@@ -1,0 +1,136 @@
+"""`weighup train content`: weights of one's own from labelled rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from weighup.train.labelled import Labelled
+
+app = typer.Typer(
+    help="Train weights of your own.\n\nExample: weighup train content --data mine.csv --out weights",
+    no_args_is_help=True,
+)
+
+
+@app.callback()
+def _train() -> None:
+    pass
+
+
+@app.command("content")
+def content(
+    data: Annotated[
+        list[Path], typer.Option("--data", help="Rows with text and label: .csv, .jsonl or .parquet; repeatable.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the weights, for --weights of `weighup check`.")],
+    labels: Annotated[
+        str | None, typer.Option("--labels", help="What your labels mean: real=true+mostly-true,fake=false.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Draws the split of rows that name none.")] = 0,
+    by_time: Annotated[bool, typer.Option("--by-time", help="Split by date: learn from the past only.")] = False,
+    drop_leaks: Annotated[
+        bool, typer.Option("--drop-leaks", help="Leave out rows that stand in two splits, instead of refusing.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the card as JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on standard error.")] = False,
+) -> None:
+    """Learn what wording and subject suggest from your own labelled claims.
+
+    \b
+    Examples:
+      weighup train content --data mine.csv --out weights
+      weighup train content --data rows.jsonl --labels real=true,fake=false+pants-fire --out weights
+      weighup check "The dam broke on Thursday." --weights weights
+
+    Rows may name their `split` (train, valid, test) and `group`; else whole groups are drawn, 80, 10 and 10 in a
+    hundred. A run that was stopped goes on where it was.
+    """
+    from weighup.console import progress, table
+    from weighup.train.labelled import parse_labels, read_labelled, require_trainable
+
+    mapping = parse_labels(labels) if labels else None
+    with progress("weighup: training", show=not quiet):
+        rows = read_labelled(data, labels=mapping)
+        require_trainable(rows)
+        rows, notes = _split(rows, seed, by_time=by_time, drop_leaks=drop_leaks)
+    _need("sklearn", "scipy")
+    from weighup.models.open import encoder
+    from weighup.train.own import train_content
+
+    config = {
+        "command": "weighup train content",
+        "data": {str(path): _sha256(path) for path in data},
+        "labels": mapping or {},
+        "seed": seed,
+        "by_time": by_time,
+        "drop_leaks": drop_leaks,
+    }
+    with progress("weighup: training", len({row.claim.text for row in rows}), show=not quiet) as advance:
+        trained = train_content(rows, out, encoder(), config=config, advance=advance)
+    for note in [*notes, *trained.notes]:
+        typer.echo(f"weighup: {note}", err=True)
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(trained.card, indent=2, ensure_ascii=False))
+        return
+    found = [
+        (lang, split, scores["rows"], scores.get("macro_f1"), scores.get("auroc"))
+        for split, by_language in trained.card["metrics"].items()
+        for lang, scores in by_language.items()
+    ]
+    table(("language", "split", "rows", "macro-F1", "AUROC"), found, title="content, by wording and subject alone")
+    typer.echo(f"weights: {out}")
+
+
+def _split(rows: list[Labelled], seed: int, *, by_time: bool, drop_leaks: bool) -> tuple[list[Labelled], list[str]]:
+    """Rows that all name a split, and what the user should be told."""
+    from weighup.train.splits import check_leakage, contradictions, split_groups, without_leaks
+
+    notes: list[str] = []
+    if drop_leaks:
+        rows, dropped = without_leaks(rows)
+        if dropped:
+            notes.append(f"{dropped:,} rows that stand in two splits were left out")
+    check_leakage(rows)
+    named = {row.split for row in rows}
+    # Files of train and test only: a part of train becomes valid, and nothing more becomes test.
+    shares = (0.8, 0.1, 0.1) if named == {None} else (0.9, 0.1, 0.0)
+    if not by_time and named >= {"train"} and "valid" not in named:
+        rows = _lend_valid(rows)
+    rows = split_groups(rows, seed, shares, by_time=by_time)
+    contradiction = contradictions(rows)
+    if contradiction:
+        notes.append(contradiction)
+    return rows, notes
+
+
+def _lend_valid(rows: list[Labelled]) -> list[Labelled]:
+    """Rows of train without their split, so that whole groups of them are drawn for valid."""
+    from dataclasses import replace
+
+    return [replace(row, split=None) if row.split == "train" else row for row in rows]
+
+
+def _need(*modules: str) -> None:
+    import importlib.util
+
+    from weighup.errors import JobFailed
+
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    if missing:
+        raise JobFailed(
+            "training needs scikit-learn and scipy; install them with pip install 'scikit-learn>=1.5,<2' "
+            "(or all that training can need: pip install 'weighup[train]')"
+        )
+
+
+def _sha256(path: Path) -> Any:
+    import hashlib
+
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,75 @@
+"""Fitting content models: the signal is found, sets weigh alike, and one half is where both classes are called."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from weighup.metrics import auroc, macro_f1
+from weighup.train.content import Part, balanced, by_set, fit_chinese, fit_english
+from weighup.verify.grams import CHINESE, ENGLISH, Grams
+from weighup.verify.tone import tone
+
+FILLER = "the dam council river mayor report water people city week plan road money house board".split()
+
+
+def made(n: int, seed: int, share: float = 0.5, name: str = "a") -> Part:
+    """Claims of which fake ones often say "secretly" and real ones "officially"."""
+    chance = random.Random(seed)
+    texts, fake = [], []
+    for _ in range(n):
+        is_fake = chance.random() < share
+        cue = "secretly" if is_fake == (chance.random() < 0.9) else "officially"
+        words = chance.choices(FILLER, k=8)
+        words.insert(chance.randrange(8), cue)
+        texts.append(" ".join(words))
+        fake.append(is_fake)
+    vectors = np.random.default_rng(seed).normal(size=(n, 12)).astype(np.float32)
+    return Part(texts, np.array(fake, np.int64), np.full(n, name), vectors)
+
+
+def test_english_is_learned_from_words_and_keeps_both_classes_apart_at_one_half() -> None:
+    arrays, tried = fit_english(made(300, 0, share=0.2), made(150, 1, share=0.7))
+    test = made(200, 2)
+    model = Grams.from_arrays(arrays, "en", ENGLISH)
+    z = model.logits(test.texts, beside=test.dense @ arrays["en_dense"])
+    assert auroc(test.fake, z) > 0.85
+    assert macro_f1(test.fake, (z >= 0).astype(np.int64)) > 0.8
+    assert max(tried.values()) > 0.85
+    assert len(arrays["en_dense"]) == 12 + tone(test.texts).shape[1]
+
+
+def test_chinese_is_learned_from_characters() -> None:
+    def part(n: int, seed: int) -> Part:
+        chance = random.Random(seed)
+        fake = [chance.random() < 0.5 for _ in range(n)]
+        fillers = "水坝决堤河流城市道路计划会议居民报告"
+        texts = ["".join(chance.choices(fillers, k=10)) + ("速转" if f else "通报") for f in fake]
+        return Part(texts, np.array(fake, np.int64), np.full(n, "zh"))
+
+    arrays, _ = fit_chinese(part(120, 0), part(60, 1))
+    test = part(60, 2)
+    assert auroc(test.fake, Grams.from_arrays(arrays, "zh", CHINESE).logits(test.texts)) > 0.95
+
+
+def test_real_and_fake_weigh_alike_within_each_set() -> None:
+    a, b = made(40, 0, share=0.1, name="a"), made(160, 1, share=0.8, name="b")
+    both = Part([*a.texts, *b.texts], np.concatenate([a.fake, b.fake]), np.concatenate([a.sets, b.sets]))
+    weight = balanced(both)
+    for name in ("a", "b"):
+        here = both.sets == name
+        assert weight[here & (both.fake == 1)].sum() == pytest.approx(weight[here & (both.fake == 0)].sum())
+    assert weight[both.sets == "b"].sum() / weight[both.sets == "a"].sum() == pytest.approx((160 / 40) ** 0.5)
+
+
+def test_a_set_of_one_class_is_left_out_of_what_needs_two() -> None:
+    part = Part(["x"] * 4, np.array([0, 1, 1, 1]), np.array(["a", "a", "b", "b"]))
+    assert by_set(part, auroc, np.array([0.1, 0.9, 0.5, 0.5])) == {"a": 1.0}
+
+
+def test_english_needs_embeddings() -> None:
+    part = made(60, 0)
+    with pytest.raises(ValueError, match="embeddings"):
+        fit_english(Part(part.texts, part.fake, part.sets), part)
