@@ -18,6 +18,15 @@ WAYS = {
     "ease": "EASE",
 }
 
+# Of the data notes: n-grams and logistic regression, fitted on the set's own training part.
+FLOORS = {
+    "liar": "0.613 (0.660)",
+    "covid_constraint": "0.944 (0.985)",
+    "ced_weibo": "0.742 (0.914)",
+    "climate_fever": "0.617 (0.675)",
+    "covid_fact": "0.588 (0.649)",
+}
+
 
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     """Replace each mark by the tables it stands for."""
@@ -25,6 +34,7 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     places = {
         "<!-- claim results -->": lambda: as_markdown(stored(results / "claims")),
         "<!-- ease results -->": ease,
+        "<!-- content results -->": content,
         "<!-- check results -->": lambda: check(results / "check.json"),
         "<!-- store results -->": lambda: flat(results / "store.json"),
         "<!-- verify results -->": lambda: verify(results / "verify.json"),
@@ -56,6 +66,18 @@ def check(path: Path) -> str:
         columns = list(found["calls"]["weighup"])
         parts.append(table(["system", *columns], [[who, *row.values()] for who, row in found["calls"].items()]))
     return "\n\n".join(parts)
+
+
+def content() -> str:
+    """Scores of the content models on the test splits, from their card, beside the floors of the data notes."""
+    card = json.loads((files("weighup") / "_weights" / "content.json").read_text(encoding="utf-8"))
+    rows = [
+        [f"`{name}`"]
+        + [f"{row[f'{by}_macro_f1']:.3f} ({row[f'{by}_auroc']:.3f})" for by in ("content", "tone")]
+        + [FLOORS.get(name, "–")]
+        for name, row in card["metrics"]["test"].items()
+    ]
+    return table(["set", "content", "tone alone", "n-grams"], rows)
 
 
 def verify(path: Path) -> str:
