@@ -12,7 +12,7 @@ from html import escape
 
 Points = Sequence[tuple[float, float]]
 WIDTH, HEIGHT = 640, 320
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 180, 34, 46
+_LEFT, _RIGHT, _TOP, _BOTTOM = 66, 180, 34, 46
 # Each has a contrast of at least 3 against both white and the dark theme's ground.
 _COLOURS = ("#3d85c6", "#c8701f", "#2f9e5f", "#c2559d", "#8a72d6", "#9a7d0a", "#7f8c8d", "#d9534f")
 _DASHES = ("", "7 3", "2 3", "9 3 2 3", "4 4", "1 4", "12 4", "5 2 1 2")
@@ -40,8 +40,8 @@ def line_plot(
     up = _Scale(low, high, HEIGHT - _BOTTOM, _TOP)
     name = hashlib.sha256(f"{title}{sorted(series)}{points}".encode()).hexdigest()[:8]
     parts = [
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="100%" role="img" aria-labelledby="t{name} d{name}" '
-        'font-family="inherit" font-size="12" fill="currentColor" style="max-width: 46rem">',
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" role="img" aria-labelledby="t{name} d{name}" '
+        'font-family="inherit" font-size="12" fill="currentColor" style="max-width: 100%; height: auto">',
         f'<title id="t{name}">{escape(title)}</title>',
         f'<desc id="d{name}">{escape(_told(series, x, y))}</desc>',
         f'<text x="{_LEFT}" y="16" font-size="13" font-weight="bold">{escape(title)}</text>',

@@ -110,16 +110,18 @@ def tables(found: Evaluation) -> Iterator[Table]:
 
 
 def as_markdown(found: Evaluation) -> str:
-    """Tables and plots for the documentation."""
+    """For the documentation: which demands hold, the plots, then every table."""
     parts = [
         f"Protocol `{found.protocol}`, seeds {', '.join(map(str, found.seeds))}, {found.resamples} resamples of "
         f"claim groups an interval, made {found.made}. {_sentence(found.gate.told)}"
     ]
     parts += [_sentence(note) for note in found.notes]
-    made = list(tables(found))
-    for table in (made[-1:] if found.holds else []) + (made[:-1] if found.holds else made):
-        parts.append(f"**{_cell(table.title)}**\n\n{_markdown(table)}")
+    if found.holds:
+        parts.append(f"**what must hold**\n\n{_markdown(_held(found))}")
     parts += [f"<figure>\n{svg}\n</figure>" for info in found.sets for svg in plots(found, info.name)]
+    for table in tables(found):
+        title = f"{table.title}, with the numbers" if table.title == "what must hold" else table.title
+        parts.append(f"**{_cell(title)}**\n\n{_markdown(table)}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -156,6 +158,14 @@ def plots(found: Evaluation, name: str) -> Iterator[str]:
         diagonal=True,
         strong=SYSTEMS["ease"],
     )
+
+
+def _held(found: Evaluation) -> Table:
+    """A row a set, a column a demand."""
+    names = [info.name for info in found.sets]
+    told = {(held.demand, held.set): "true" if held.holds else "false" for held in found.holds}
+    demands = dict.fromkeys(held.demand for held in found.holds)
+    return Table("", ("set", *demands), [(name, *(told.get((demand, name)) for demand in demands)) for name in names])
 
 
 def _condition(cell: Cell) -> str:
