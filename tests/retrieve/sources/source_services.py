@@ -62,7 +62,7 @@ class Service:
 
     def __init__(self, answer: Answer, articles: list[Article]) -> None:
         self.answer = answer
-        self.articles = articles
+        self.articles = list(articles)  # a test may change its shelf, and not the one it was given
         self.asked: list[Asked] = []
         self.trouble: Reply | float | None = None
         self.page_delay = 0.0
