@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from weighup.metrics import macro_f1
 from weighup.verify.stance import STANCES, StanceModel
 from weighup.verify.stance_features import FEATURES, features
 
@@ -44,12 +45,6 @@ def read(path: Path, *, retrieved: bool = False) -> tuple[list[tuple[str, str]],
                 pairs.append((row["text"], e["text"]))
                 gold.append(STANCES.index(stance))
     return pairs, np.array(gold)
-
-
-def macro_f1(gold: Labels, said: Labels) -> float:
-    """Mean F1 of the classes in `gold`."""
-    hit = [2 * ((gold == c) & (said == c)).sum() / ((gold == c).sum() + (said == c).sum()) for c in np.unique(gold)]
-    return float(np.mean(hit))
 
 
 def by_overlap(pairs: list[tuple[str, str]], least: float) -> Labels:

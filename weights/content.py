@@ -10,7 +10,6 @@ HealthVer; Chinese: CED. Claims of a dev or test split are left out of training.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 from datetime import date
 from pathlib import Path
@@ -18,13 +17,14 @@ from pathlib import Path
 import numpy as np
 from stance_data import held_out, rows
 
+from weighup.files import sha256
 from weighup.metrics import auroc, macro_f1
 from weighup.models.open import encoder
 from weighup.train.content import Part, by_set, fit_chinese, fit_english
+from weighup.train.embedding import embedded
 from weighup.train.labelled import text_key
 from weighup.verify import weights
 from weighup.verify.content import ContentModel
-from weighup.verify.tone import tone
 
 ENGLISH = ("liar", "covid_constraint", "climate_fever", "covid_fact", "check_covid", "fool_me_twice", "healthver")
 CHINESE = ("ced_weibo",)
@@ -56,29 +56,15 @@ def parts_of(data: Path, names: tuple[str, ...], kept: Path | None) -> dict[str,
     for split, pairs in found.items():
         texts = [row["text"] for _, row in pairs]
         fake = np.array([row["label3"] == "fake" for _, row in pairs], np.int64)
-        vectors = embedded(texts, kept) if names == ENGLISH else None
+        vectors = embedded(texts, encoder(), kept) if names == ENGLISH else None
         made[split] = Part(texts, fake, np.array([name for name, _ in pairs]), vectors)
         print(", ".join(names), split, len(texts), flush=True)
     return made
 
 
-def embedded(texts: list[str], kept: Path | None) -> np.ndarray:
-    """Embeddings [n, 384], from the file `kept` as far as it has them; it is brought up to date."""
-    known: dict[str, np.ndarray] = {}
-    if kept and kept.exists():
-        with np.load(kept, allow_pickle=False) as arrays:
-            known = dict(zip(arrays["names"].tolist(), arrays["rows"], strict=True))
-    names = [hashlib.sha256(text.encode()).hexdigest()[:24] for text in texts]
-    missing = {name: text for name, text in zip(names, texts, strict=True) if name not in known}
-    known |= dict(zip(missing, encoder().encode(list(missing.values())), strict=True))
-    if kept and missing:
-        np.savez(kept, names=np.array(list(known)), rows=np.stack(list(known.values())))
-    return np.stack([known[name] for name in names])
-
-
 def score(model: ContentModel, part: Part, chinese: bool) -> dict[str, dict[str, float]]:
     """For each set macro-F1 at one half and AUROC, by content and by tone alone."""
-    tones, flags = tone(part.texts), [chinese] * len(part.texts)
+    tones, flags = part.tones, [chinese] * len(part.texts)
     vectors = part.vectors if part.vectors is not None else np.zeros((len(part.texts), 384), np.float32)
     p = {"content": model.prior(part.texts, vectors, tones, flags), "tone": model.tone(tones, flags)}
     found: dict[str, dict[str, float]] = {}
@@ -88,11 +74,6 @@ def score(model: ContentModel, part: Part, chinese: bool) -> dict[str, dict[str,
             for own, value in by.items():
                 found.setdefault(own, {})[f"{name}_{measure}"] = round(value, 3)
     return found
-
-
-def sha256(path: Path) -> str:
-    """Hex digest of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def card_of(file: Path, data: Path, metrics: dict) -> dict:

@@ -11,7 +11,6 @@ Everything is chosen on the fit items; the test splits are read once, for the ca
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import pickle
 import warnings
@@ -27,6 +26,7 @@ from sklearn.metrics import f1_score, roc_auc_score
 from sklearn.model_selection import GroupKFold
 from sklearn.neural_network import MLPClassifier
 
+from weighup.files import sha256
 from weighup.models import Meter, Question, language_model
 from weighup.verify.ease import Ease, evaluator_rows, expert_rows
 from weighup.verify.heads import Head
@@ -304,12 +304,12 @@ def main() -> None:
         for kind in KINDS:
             arrays |= heads[kind].arrays(f"{part}/{kind}")
     np.savez_compressed(args.out / "ease.npz", **arrays)
-    sha = hashlib.sha256((args.out / "ease.npz").read_bytes()).hexdigest()
+    sha = sha256(args.out / "ease.npz")
     card = {
         "name": "weighup EASE heads",
         "version": f"1-{sha[:8]}",
         "licence": "Apache-2.0",
-        "sha256": {"ease.npz": sha, "content.npz": hashlib.sha256((args.out / "content.npz").read_bytes()).hexdigest()},
+        "sha256": {"ease.npz": sha, "content.npz": sha256(args.out / "content.npz")},
         "made": date.today().isoformat(),
         "reliable_at": reliable_at,
         "threshold": threshold,

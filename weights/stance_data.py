@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from weighup.train.labelled import text_key
+
 SETS = ("healthver", "covid_fact", "climate_fever", "check_covid", "fool_me_twice")
 EXTRA = ("rte", "scifact_rte", "wice_claims", "med")
 LABELS = {"supports": 0, "refutes": 1, "neutral": 2, "not_supports": 3, "not_supported": 3, "partially_supported": 4}
@@ -93,17 +95,12 @@ def load(data: Path) -> tuple[list[Pair], list[Pair], list[Path]]:
             dev += [p for p in labelled if held_out(p.group)]
             train += [p for p in valid if not held_out(p.group)]
         # Only the claims of the test file are read, to keep a claim that is in two splits out of training.
-        barred |= {key(row["text"]) for row in rows(folder / "test.jsonl.gz")}
-    barred |= {key(p.claim) for p in dev}
+        barred |= {text_key(row["text"]) for row in rows(folder / "test.jsonl.gz")}
+    barred |= {text_key(p.claim) for p in dev}
     for name in EXTRA:
         files.append(data / "nli" / f"{name}.jsonl.gz")
         train += nli_pairs(files[-1], name)
-    return [p for p in train if key(p.claim) not in barred], dev, files
-
-
-def key(text: str) -> str:
-    """A claim's letters and digits, lower case: two claims that differ by punctuation are one."""
-    return re.sub(r"[^a-z0-9]+", " ", text.lower()).strip()
+    return [p for p in train if text_key(p.claim) not in barred], dev, files
 
 
 # --- edited negatives: one small change to a supported claim ------------------------------------------------------

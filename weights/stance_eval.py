@@ -10,17 +10,9 @@ from numpy.typing import NDArray
 from stance_data import SETS, Pair
 from stance_net import StanceNet
 
+from weighup.metrics import macro_f1
 from weighup.verify.stance import encode_pairs, padded
 from weighup.verify.stance_features import features
-
-
-def macro_f1(gold: NDArray[np.int64], said: NDArray[np.int64]) -> float:
-    """Mean F1 of the classes that occur in `gold` (int arrays [n])."""
-    scores = []
-    for c in np.unique(gold):
-        hit = int(((gold == c) & (said == c)).sum())
-        scores.append(2 * hit / (int((gold == c).sum()) + int((said == c).sum())))
-    return float(np.mean(scores))
 
 
 @torch.inference_mode()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import shutil
 import tempfile
@@ -20,6 +19,7 @@ from stance_data import SETS, Pair, news_pairs
 from stance_eval import mean_f1, per_set
 from stance_net import StanceNet
 
+from weighup.files import sha256
 from weighup.models.onnx import OnnxModel
 from weighup.verify.stance import StanceModel, load_tokenizer
 from weighup.verify.stance_features import FEATURES
@@ -36,11 +36,6 @@ LICENCES = {
     "wice_claims": "ODC-BY",
     "med": "CC BY-SA 4.0",
 }
-
-
-def sha256(path: Path) -> str:
-    """Hex digest of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def to_onnx(net: StanceNet, path: Path) -> None:

@@ -50,6 +50,16 @@ def iso(moment: datetime | None) -> str | None:
     return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
+def seconds_until(http_date: str) -> float | None:
+    """Seconds from now to an HTTP date (RFC 9110, section 5.6.7), 0 if it is past; None if it cannot be read."""
+    try:
+        moment = parsedate_to_datetime(http_date)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+
+
 def is_before(published: datetime | None, before: datetime | None) -> bool:
     """Whether something published then may be used for a claim bounded by `before`. Undated never may."""
     if before is None:

@@ -39,6 +39,11 @@ def clean(text: str) -> str:
     return re.sub(r" *\n *", "\n", re.sub(r"\n{3,}", "\n\n", text)).strip()
 
 
+def whole(text: str) -> str:
+    """The text with a question mark for each half of a surrogate pair, which no UTF-8 and no engine can carry."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def sentences(text: str) -> list[str]:
     """Split into sentences, English or Chinese; abbreviations and initials do not end one. Linear in length."""
     found: list[str] = []

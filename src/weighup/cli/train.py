@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -58,12 +58,13 @@ def content(
         require_trainable(rows)
         rows, notes = _split(rows, seed, by_time=by_time, drop_leaks=drop_leaks)
     _need("sklearn", "scipy")
+    from weighup.files import sha256
     from weighup.models.open import encoder
     from weighup.train.own import train_content
 
     config = {
         "command": "weighup train content",
-        "data": {str(path): _sha256(path) for path in data},
+        "data": {str(path): sha256(path) for path in data},
         "labels": mapping or {},
         "seed": seed,
         "by_time": by_time,
@@ -89,6 +90,8 @@ def content(
 
 def _split(rows: list[Labelled], seed: int, *, by_time: bool, drop_leaks: bool) -> tuple[list[Labelled], list[str]]:
     """Rows that all name a split, and what the user should be told."""
+    from dataclasses import replace
+
     from weighup.train.splits import check_leakage, contradictions, split_groups, without_leaks
 
     notes: list[str] = []
@@ -98,22 +101,15 @@ def _split(rows: list[Labelled], seed: int, *, by_time: bool, drop_leaks: bool) 
             notes.append(f"{dropped:,} rows that stand in two splits were left out")
     check_leakage(rows)
     named = {row.split for row in rows}
-    # Files of train and test only: a part of train becomes valid, and nothing more becomes test.
     shares = (0.8, 0.1, 0.1) if named == {None} else (0.9, 0.1, 0.0)
-    if not by_time and named >= {"train"} and "valid" not in named:
-        rows = _lend_valid(rows)
+    if not by_time and "train" in named and "valid" not in named:
+        # Files of train and test only: whole groups of train become valid, and nothing more becomes test.
+        rows = [replace(row, split=None) if row.split == "train" else row for row in rows]
     rows = split_groups(rows, seed, shares, by_time=by_time)
     contradiction = contradictions(rows)
     if contradiction:
         notes.append(contradiction)
     return rows, notes
-
-
-def _lend_valid(rows: list[Labelled]) -> list[Labelled]:
-    """Rows of train without their split, so that whole groups of them are drawn for valid."""
-    from dataclasses import replace
-
-    return [replace(row, split=None) if row.split == "train" else row for row in rows]
 
 
 def _need(*modules: str) -> None:
@@ -127,10 +123,3 @@ def _need(*modules: str) -> None:
             "training needs scikit-learn and scipy; install them with pip install 'scikit-learn>=1.5,<2' "
             "(or all that training can need: pip install 'weighup[train]')"
         )
-
-
-def _sha256(path: Path) -> Any:
-    import hashlib
-
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -8,6 +8,7 @@ from typing import Protocol, TypedDict
 
 from weighup.errors import ModelUnavailable
 from weighup.models.types import Prompt, Question
+from weighup.texts import whole
 
 
 class Message(TypedDict):
@@ -77,11 +78,6 @@ def opening(prompt: Prompt | Question) -> list[Message]:
     if prompt.system:
         messages.insert(0, Message(role="system", content=whole(prompt.system)))
     return messages
-
-
-def whole(text: str) -> str:
-    """The text with a question mark for each half of a surrogate pair, which no UTF-8 and no engine can carry."""
-    return text.encode("utf-8", "replace").decode()
 
 
 def counted(value: object) -> int | None:

@@ -15,9 +15,10 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from weighup.errors import ModelUnavailable, SettingsError
-from weighup.models.backend import Transient, whole
+from weighup.models.backend import Transient
 from weighup.models.instances import shared
 from weighup.models.retries import retry_after
+from weighup.texts import whole
 
 _MOST_BYTES = 20_000_000
 _MOST_DETAIL = 2000

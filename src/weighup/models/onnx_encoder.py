@@ -18,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weighup.errors import ModelMissing, ModelUnavailable
-from weighup.models.backend import whole
 from weighup.models.catalogue import asset, require
 from weighup.models.instances import shared
 from weighup.models.onnx import OnnxModel
 from weighup.models.types import TokenStates
 from weighup.settings import Settings, load_settings
+from weighup.texts import whole
 
 _MAX_TOKENS = 256
 # Texts are tokenised this many batches at a time, so that memory stays flat however many there are.

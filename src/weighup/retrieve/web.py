@@ -20,12 +20,11 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
+from weighup.dates import seconds_until
 from weighup.errors import AddressRefused, PageRefused, SourceUnavailable
 from weighup.retrieve.guard import Address, check_address, is_loopback, shown
 from weighup.retrieve.pacing import Pacer
@@ -285,11 +284,7 @@ def _retry_after(value: str) -> float | None:
     """Seconds, from either form of the header (RFC 9110, section 10.2.3); None if there is none to be read."""
     if value.strip().isdecimal():
         return float(value)
-    try:
-        moment = parsedate_to_datetime(value)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-    return max(0.0, ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds())
+    return seconds_until(value)
 
 
 def _last_answer(state: tenacity.RetryCallState) -> Fetched:

@@ -10,6 +10,7 @@ scikit-learn fits; nothing of it is needed to check.
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -41,12 +42,17 @@ class Part:
     sets: NDArray[np.str_]
     vectors: Array | None = None
 
-    @property
+    @functools.cached_property
+    def tones(self) -> Array:
+        """The texts' `tone` rows, [n, t]."""
+        return tone(self.texts)
+
+    @functools.cached_property
     def dense(self) -> Array:
         """Embedding and tone side by side, [n, d + t]."""
         if self.vectors is None:
             raise ValueError("these claims are fitted on their embeddings, which are missing")
-        return np.concatenate([self.vectors, tone(self.texts)], axis=1)
+        return np.concatenate([self.vectors, self.tones], axis=1)
 
 
 def fit_english(train: Part, valid: Part) -> tuple[Arrays, dict[str, float]]:
@@ -54,13 +60,11 @@ def fit_english(train: Part, valid: Part) -> tuple[Arrays, dict[str, float]]:
     from scipy.sparse import csr_matrix, hstack
 
     keys, idf = vocabulary(train.texts, grams.ENGLISH)
-    dense = train.dense
-    assert train.vectors is not None
-    width = train.vectors.shape[1]
+    width = train.dense.shape[1] - train.tones.shape[1]
     share = np.concatenate(
         [
-            np.full(width, VECTOR_SHARE / train.vectors.std()),
-            TONE_SHARE / (dense[:, width:].std(0) + 1e-3),
+            np.full(width, VECTOR_SHARE / train.dense[:, :width].std()),
+            TONE_SHARE / (train.tones.std(0) + 1e-3),
         ]
     ).astype(np.float32)
 
@@ -153,7 +157,7 @@ def tone_head(train: Part) -> Head:
     """Logistic regressions on tone alone, each on a bootstrap sample."""
     from sklearn.linear_model import LogisticRegression
 
-    rows, weight = tone(train.texts), balanced(train)
+    rows, weight = train.tones, balanced(train)
     centre, scale = rows.mean(0), rows.std(0) + 1e-3
     z = np.clip((rows - centre) / scale, -6, 6)
     weights, biases = [], []

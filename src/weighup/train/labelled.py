@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from weighup.errors import InvalidInput
-from weighup.texts import shorten
+from weighup.texts import shorten, whole
 from weighup.verify.row_files import Decoded, decoded_rows
 from weighup.verify.rows import BadRow, Row, read_row
 from weighup.verify.types import Claim
@@ -177,7 +177,7 @@ def _word(data: Mapping[str, Any], name: str) -> str | None:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     # Lone surrogates, which JSON can smuggle in, can be neither written nor hashed.
-    return str(value).encode("utf-8", "replace").decode().strip() or None
+    return whole(str(value)).strip() or None
 
 
 def _mapping(labels: Mapping[str, str]) -> dict[str, str]:

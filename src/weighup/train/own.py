@@ -6,7 +6,6 @@ the card says so.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import tempfile
@@ -21,16 +20,16 @@ from numpy.typing import NDArray
 
 from weighup.console import Advance
 from weighup.errors import InvalidInput, JobFailed
+from weighup.files import sha256
 from weighup.metrics import auroc, macro_f1
 from weighup.models.types import Encoder
 from weighup.texts import clean, language
 from weighup.train.content import Part, by_set, fit_chinese, fit_english
+from weighup.train.embedding import embedded
 from weighup.train.labelled import LABELS, LEAST, Labelled
 from weighup.verify import weights
 from weighup.verify.content import ContentModel
-from weighup.verify.tone import tone
 
-_EMBEDDED_AT_ONCE = 512
 _OWN = {"en": ("en/", "en_dense", "tone/"), "zh": ("zh/", "tone_zh/")}
 """How the names of a language's arrays begin."""
 
@@ -61,7 +60,7 @@ def train_content(
         out.mkdir(parents=True, exist_ok=True)
         kept = out / ".vectors.npz"
         for lang, own in by_language.items():
-            vectors = _embedded([_text(row) for row in own], encoder, kept, advance) if lang == "en" else None
+            vectors = embedded([_text(row) for row in own], encoder, kept, advance) if lang == "en" else None
             parts[lang] = _parts(own, vectors)
             advance(0, note=f"fitting {lang}")
             fit = fit_english if lang == "en" else fit_chinese
@@ -132,30 +131,6 @@ def _text(row: Labelled) -> str:
     return clean(row.claim.text)
 
 
-def _embedded(texts: Sequence[str], encoder: Encoder, kept: Path, advance: Advance) -> NDArray[np.float32]:
-    """Embeddings [n, d]; those that `kept` has from a stopped run are not made again."""
-    label = f"{encoder.name} {encoder.version}\0"
-    names = [hashlib.sha256((label + text).encode("utf-8", "replace")).hexdigest()[:32] for text in texts]
-    known: dict[str, NDArray[np.float32]] = {}
-    if kept.exists():
-        try:
-            with np.load(kept, allow_pickle=False) as arrays:
-                known = dict(zip(arrays["names"].tolist(), arrays["rows"], strict=True))
-        except Exception:  # noqa: BLE001 - half a file of a stopped run is worth nothing, whatever is wrong with it
-            known = {}
-    missing = {name: text for name, text in zip(names, texts, strict=True) if name not in known}
-    advance(len(set(names)) - len(missing), note="embedding")
-    order = list(missing)
-    for start in range(0, len(order), _EMBEDDED_AT_ONCE):
-        some = order[start : start + _EMBEDDED_AT_ONCE]
-        known |= dict(zip(some, encoder.encode([missing[name] for name in some]), strict=True))
-        with kept.with_suffix(".part.npz").open("wb") as file:
-            np.savez(file, names=np.array(list(known)), rows=np.stack(list(known.values())))
-        kept.with_suffix(".part.npz").replace(kept)
-        advance(len(some), note="embedding")
-    return np.stack([known[name] for name in names]).astype(np.float32)
-
-
 def _write(
     arrays: Mapping[str, NDArray[Any]],
     out: Path,
@@ -169,7 +144,7 @@ def _write(
         beside = Path(folder)
         with (beside / "content.npz").open("wb") as file:
             np.savez_compressed(file, **dict(arrays))  # type: ignore[arg-type]
-        sha = hashlib.sha256((beside / "content.npz").read_bytes()).hexdigest()
+        sha = sha256(beside / "content.npz")
         card: dict[str, Any] = {
             "name": "weighup content models, trained by weighup train content",
             "format": weights.FORMAT,
@@ -207,7 +182,7 @@ def _scores(model: ContentModel, part: Part, lang: str) -> dict[str, Any]:
     vectors = part.vectors
     if vectors is None:  # not looked at for Chinese, but there must be a row for each claim
         vectors = np.zeros((len(part.fake), model.dimension), np.float32)
-    p = model.prior(part.texts, vectors, tone(part.texts), [lang == "zh"] * len(part.fake))
+    p = model.prior(part.texts, vectors, part.tones, [lang == "zh"] * len(part.fake))
     called = (p >= 0.5).astype(np.int64)
     return {
         "rows": len(part.fake),

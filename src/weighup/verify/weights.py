@@ -8,7 +8,6 @@ for each folder; only the hashes of the shipped files are left to a test, for sp
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weighup.errors import WeightsError
+from weighup.files import sha256
 from weighup.verify.heads import Head
 
 Part = Literal["content", "ease", "stance"]
@@ -193,8 +193,7 @@ def _named(card: Mapping[str, Any]) -> Any:
 
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return sha256(path)
     except OSError as error:
         raise unusable(path, f"cannot be read ({error.strerror or error}), expected a file") from error
 

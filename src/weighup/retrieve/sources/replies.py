@@ -99,8 +99,7 @@ def plain(value: Any) -> str:
         return ""
     import html
 
-    text = " ".join(clean(html.unescape(_TAG.sub(" ", value))).split())
-    return text if text.isascii() else text.encode("utf-8", "ignore").decode("utf-8")  # JSON can hold half characters
+    return " ".join(clean(html.unescape(_TAG.sub(" ", value))).split())
 
 
 def web_address(value: Any) -> str | None:
