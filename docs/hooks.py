@@ -1,8 +1,12 @@
-"""mkdocs hook: puts measured results, kept as JSON, into the pages that show them."""
+"""mkdocs hook: puts measured results, kept as JSON, into the pages that show them.
+
+Run as a script, `python docs/hooks.py` writes the numbers in README.md anew from the same files.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -17,6 +21,9 @@ WAYS = {
     "mean": "average of experts",
     "ease": "EASE",
 }
+
+NOT_YET = "*Not measured yet.*"
+MEASURED = re.compile(r"(<!-- measured: [^\n]+ -->\n).*?(\n<!-- measured: end -->)", re.DOTALL)
 
 # Of the data notes: n-grams and logistic regression, fitted on the set's own training part.
 FLOORS = {
@@ -37,7 +44,12 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
         "<!-- content results -->": content,
         "<!-- check results -->": lambda: check(results / "check.json"),
         "<!-- store results -->": lambda: flat(results / "store.json"),
+        "<!-- verify findings -->": lambda: found(results / "verify.json"),
         "<!-- verify results -->": lambda: verify(results / "verify.json"),
+        "<!-- transfer findings -->": lambda: found(results / "transfer.json"),
+        "<!-- transfer results -->": lambda: verify(results / "transfer.json"),
+        "<!-- time results -->": lambda: verify(results / "time.json"),
+        "<!-- ablation results -->": lambda: ablations(results / "ablations.json"),
     }
     for mark, made in places.items():
         if mark in markdown:
@@ -80,10 +92,42 @@ def content() -> str:
     return table(["set", "content", "tone alone", "n-grams"], rows)
 
 
-def verify(path: Path) -> str:
-    """The tables and plots of `weighup evaluate --out`."""
+def found(path: Path) -> str:
+    """What the numbers of `weighup evaluate --out` come to, as a list."""
     if not path.is_file():
-        return "*Not measured yet.*"
+        return NOT_YET
+    from weighup.train.findings import findings
+    from weighup.train.results import Evaluation
+
+    return "\n".join(f"- {one}" for one in findings(Evaluation.model_validate_json(path.read_bytes())))
+
+
+def ablations(path: Path) -> str:
+    """The table of fits without one part."""
+    if not path.is_file():
+        return NOT_YET
+    from weighup.train.ablations import read_ablations
+    from weighup.train.rendering import ablation_table, markdown
+
+    return markdown(ablation_table(read_ablations(path)))
+
+
+def readme(root: Path) -> str:
+    """README.md as it should be: the block between its two marks made from the numbers."""
+    from weighup.train.findings import readme as block
+    from weighup.train.results import Evaluation
+
+    results = root / "docs" / "results"
+    measured = Evaluation.model_validate_json((results / "verify.json").read_bytes())
+    made = block(measured, json.loads((results / "check.json").read_text(encoding="utf-8")))
+    text = (root / "README.md").read_text(encoding="utf-8")
+    return MEASURED.sub(lambda marks: f"{marks[1]}\n{made}\n{marks[2]}", text)
+
+
+def verify(path: Path) -> str:
+    """The figures and tables of `weighup evaluate --out`."""
+    if not path.is_file():
+        return NOT_YET
     from weighup.train.rendering import as_markdown
     from weighup.train.results import Evaluation
 
@@ -105,3 +149,8 @@ def table(columns: list[str], rows: list[list[Any]]) -> str:
     """A Markdown table."""
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+if __name__ == "__main__":
+    root = Path(__file__).resolve().parent.parent
+    (root / "README.md").write_text(readme(root), encoding="utf-8")

@@ -20,7 +20,8 @@ from stance_data import held_out, rows
 from weighup.files import sha256
 from weighup.metrics import auroc, macro_f1
 from weighup.models.open import encoder
-from weighup.train.content import Part, by_set, fit_chinese, fit_english
+from weighup.train.content import fit_chinese, fit_english
+from weighup.train.content_parts import Part, by_set
 from weighup.train.embedding import embedded
 from weighup.train.labelled import text_key
 from weighup.verify import weights

@@ -38,7 +38,8 @@ class Price(_Section):
 
 class ModelSettings(_Section):
     """Which models write, score and embed. `language` is `embedded`, `none`, `openai:NAME`, `anthropic:NAME`,
-    `recorded:FILE` or a path to a GGUF file; `encoder` is `embedded` or a folder with model.onnx and tokenizer.json."""
+    `recorded:FILE`, `transformers:FOLDER` or a path to a GGUF file; `encoder`
+    is `embedded` or a folder with model.onnx and tokenizer.json."""
 
     language: str = "embedded"
     encoder: str = "embedded"
@@ -57,7 +58,7 @@ class ModelSettings(_Section):
     def is_local(self) -> bool:
         """Whether asking the language model stays on this machine. Of a plug-in's model nobody here can say so."""
         kind, colon, _ = self.language.partition(":")
-        if kind == "recorded" or not colon:
+        if kind in ("recorded", "transformers") or not colon:
             return True
         if self.language.lower().endswith(".gguf") and kind not in ("openai", "anthropic"):
             return True
@@ -101,6 +102,9 @@ class VerifySettings(_Section):
     )
     prompts: Path | None = Field(None, description="folder of prompt files that replace the shipped ones")
     weights: Path | None = Field(None, description="folder of trained parts that replace the shipped ones")
+    risk: float | None = Field(
+        None, gt=0, lt=1, description="share of wrong calls to keep to; None: what the weights were calibrated for"
+    )
 
 
 class Settings(BaseSettings):

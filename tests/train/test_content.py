@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from weighup.metrics import auroc, macro_f1
-from weighup.train.content import Part, balanced, by_set, fit_chinese, fit_english
+from weighup.train.content import fit_chinese, fit_english
+from weighup.train.content_parts import Part, balanced, by_set
 from weighup.verify.content import ContentModel
 from weighup.verify.grams import CHINESE, ENGLISH, Grams
 from weighup.verify.tone import tone

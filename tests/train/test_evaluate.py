@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,27 @@ from hypothesis import strategies as st
 from weighup import Verifier, load_settings
 from weighup.errors import InvalidInput
 from weighup.metrics import macro_f1
+from weighup.train.ablations import ABLATIONS
 from weighup.train.evaluate import Plan, evaluate, measuring, work
-from weighup.train.holds import must_hold
+from weighup.train.findings import findings
+from weighup.train.holds import calibrated, kept_risk, must_hold
 from weighup.train.measured import MeasuredSet, read_sets, set_name
 from weighup.train.protocol import Variant, strangers, thinned
-from weighup.train.rendering import as_markdown, plots, tables
-from weighup.train.results import SYSTEMS, Evaluation
+from weighup.train.rendering import as_markdown, figures, tables
+from weighup.train.results import SYSTEMS, Cell, Estimate, Evaluation
 from weighup.train.scoring import Answers, Resampling, Scorer, columns, ease_numbers, macro_f1_of
 from weighup.verify.types import KINDS, Claim
 
 ROWS = 30
+PLAN = Plan(
+    "scarcity",
+    seeds=(0, 1),
+    qs=(1.0, 0.25, 0.0),
+    rs=(0.0, 0.3),
+    resamples=20,
+    limit=ROWS,
+    ablate=tuple(ABLATIONS),
+)
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +53,7 @@ def sets(tests_data: Path) -> list[MeasuredSet]:
 
 @pytest.fixture(scope="module")
 def found(verifier: Verifier, sets: list[MeasuredSet]) -> Evaluation:
-    plan = Plan("scarcity", seeds=(0, 1), qs=(1.0, 0.25, 0.0), rs=(0.0, 0.3), resamples=20, limit=ROWS)
-    return evaluate(verifier, sets, plan)
+    return evaluate(verifier, sets, PLAN)
 
 
 @pytest.mark.usefixtures("models_ready")
@@ -59,7 +70,7 @@ def test_ease_is_what_check_says(sets: list[MeasuredSet], variant: Variant) -> N
     assert judged[3] is None
     checkable = [one for one in judged if one is not None]
     kept = [v for v in verdicts if v.verdict != "not_checkable"]
-    ease = columns([Answers.of(checkable)], np.zeros(len(kept), np.int64), None)["ease"][:, 0]
+    ease = columns([Answers.of(checkable, [0.0] * len(checkable))], np.zeros(len(kept), np.int64), None)["ease"][:, 0]
     assert [round(float(p), 4) for p in ease] == [v.probability_fake for v in kept]
     assert [one.label for one in checkable] == [v.verdict for v in kept]
     assert [one.chosen for one in checkable] == [v.expert for v in kept]
@@ -80,7 +91,7 @@ def test_a_whole_evaluation(found: Evaluation, sets: list[MeasuredSet]) -> None:
     assert (info.name, info.split, info.rows, info.valid) == ("check_covid", "test", ROWS, ROWS)
     assert info.real + info.fake + info.unknown + info.not_checkable == ROWS
     assert found.gate.fitted
-    assert [(c.q, c.r) for c in found.cells] == [(None, None), *((q, r) for q in (1, 0.25, 0) for r in (0, 0.3))]
+    assert [(c.q, c.r) for c in found.cells] == [(None, None), *((q, r) for q in (1, 0.25, 0) for r in (None, 0, 0.3))]
     for cell in found.cells:
         assert set(cell.systems) == set(SYSTEMS)
         assert set(cell.gains) == set(SYSTEMS) - {"ease"}
@@ -99,15 +110,22 @@ def test_a_whole_evaluation(found: Evaluation, sets: list[MeasuredSet]) -> None:
         )
     at_zero = next(c for c in found.cells if c.q == 0)
     assert at_zero.ease.chosen["evidence"] == 0
-    assert len(found.holds) == 5
-    assert {h.demand.split(" ")[0] for h in found.holds} == {"EASE", "coverage", "selection"}
+    assert len(found.holds) == 6
+    assert {h.demand.split(" ")[0] for h in found.holds} == {"EASE", "coverage", "selection", "expected"}
+
+
+def test_a_brief_pass_asks_no_model_and_takes_time(found: Evaluation) -> None:
+    cost = found.sets[0].cost
+    assert cost is not None
+    assert (cost.claims, cost.calls, cost.tokens_in, cost.tokens_out, cost.usd) == (ROWS, 0, 0, 0, 0)
+    assert cost.seconds > 0
 
 
 def test_it_is_the_same_each_time(found: Evaluation, verifier: Verifier, sets: list[MeasuredSet]) -> None:
-    plan = Plan("scarcity", seeds=(0, 1), qs=(1.0, 0.25, 0.0), rs=(0.0, 0.3), resamples=20, limit=ROWS)
     before = verifier._stance_model.read  # type: ignore[attr-defined]
-    again = evaluate(verifier, sets, plan)
-    assert again.model_dump(exclude={"made"}) == found.model_dump(exclude={"made"})
+    again = evaluate(verifier, sets, PLAN)
+    apart = {"made": True, "sets": {"__all__": {"cost"}}}
+    assert again.model_dump(exclude=apart) == found.model_dump(exclude=apart)
     assert verifier._stance_model.read == before  # type: ignore[attr-defined]
 
 
@@ -141,21 +159,53 @@ def test_tables_and_markdown_show_it(found: Evaluation) -> None:
     for table in tables(found):
         assert all(len(row) == len(table.columns) for row in table.rows)
     text = as_markdown(found)
-    assert text.count("<svg") == len(list(plots(found, "check_covid"))) == 4
-    assert "what must hold" in text
-    assert "learned gate" in text
+    assert text.count("<svg") == len(list(figures(found))) == 4
+    for told in ("what must hold", "learned gate", "no evaluators", "seconds a claim", "all r"):
+        assert told in text
+
+
+def test_what_it_comes_to_names_its_tables(found: Evaluation) -> None:
+    told = list(findings(found))
+    assert len(told) == 6 + 4 + 4 + 1
+    titles = [table.title for table in tables(found)]
+    for sentence in told:
+        assert "*what must hold*" in sentence or "tables by set" in sentence or "*what EASE did*" in sentence
+    assert "what must hold" in titles
+    assert any("what EASE did" in title for title in titles)
+
+
+def test_sentences_follow_the_numbers(found: Evaluation) -> None:
+    def with_holds(holds: bool) -> Evaluation:
+        held = found.holds[0].model_copy(update={"holds": holds})
+        return found.model_copy(update={"holds": [held]})
+
+    assert any("met on 1 of 1 sets" in one for one in findings(with_holds(True)))
+    assert any("met on 0 of 1 sets; not on check_covid" in one for one in findings(with_holds(False)))
+
+
+def test_two_sets_have_means(found: Evaluation) -> None:
+    twin = [cell.model_copy(update={"set": "twin"}) for cell in found.cells]
+    info = found.sets[0].model_copy(update={"name": "twin"})
+    both = found.model_copy(update={"sets": [*found.sets, info], "cells": [*found.cells, *twin]})
+    by_title = {table.title: table for table in tables(both)}
+    table = by_title["means over sets: macro-F1"]
+    assert len(table.rows) == len(found.cells)
+    assert table.rows[0][1] == found.cells[0].systems["content"].macro_f1.value
+    assert next(findings(both)).startswith("Mean macro-F1")
+    assert "means over sets" not in " ".join(table.title for table in tables(found))
 
 
 # --- what must hold can come out false ------------------------------------------------------------------------------
 
 N = 40
 FAKE = np.arange(N) % 2
+ALL = np.ones((N, 3), np.bool_)
 
 
 def answers(ease: np.ndarray, experts: np.ndarray | None = None, content: np.ndarray | None = None) -> Answers:
     own = np.stack([ease] * 3, axis=1) if experts is None else experts
     given = np.full(N, 0.4) if content is None else content
-    return Answers(given, own, ease, np.zeros(N, np.int64), np.zeros(N, np.bool_), np.zeros((N, 9)))
+    return Answers(given, own, ease, np.zeros(N, np.int64), np.zeros(N, np.bool_), np.zeros((N, 9)), ALL, np.zeros(N))
 
 
 def sure(right: int) -> np.ndarray:
@@ -173,7 +223,7 @@ def demands(by_q: dict[float, Answers]) -> list[bool]:
 
 def test_all_demands_can_be_met() -> None:
     mixed = np.stack([1 - sure(30), sure(30), np.full(N, 0.4)], axis=1)
-    good = Answers(np.full(N, 0.4), mixed, sure(30), np.ones(N, np.int64), np.zeros(N, np.bool_), np.zeros((N, 9)))
+    good = replace(answers(sure(30), mixed), chosen=np.ones(N, np.int64))
     assert demands({1.0: good, 0.0: good}) == [True] * 5
 
 
@@ -205,6 +255,24 @@ def test_demands_on_q_that_was_not_measured_do_not_appear() -> None:
     assert len(demands({1.0: answers(sure(30)), 0.5: answers(sure(30))})) == 3
 
 
+def test_probabilities_must_mean_what_they_say(found: Evaluation) -> None:
+    def at(error: float) -> Cell:
+        ease = found.cells[0].systems["ease"].model_copy(update={"ece": Estimate(value=error)})
+        return found.cells[0].model_copy(update={"systems": {"ease": ease}})
+
+    assert [calibrated("x", at(error), apart=False).holds for error in (0.04, 0.06)] == [True, False]
+    assert [calibrated("x", at(error), apart=True).holds for error in (0.06, 0.11)] == [True, False]
+
+
+def test_a_risk_that_was_asked_for_is_held_against_what_came_of_it(found: Evaluation) -> None:
+    def at(risk: float | None) -> Cell:
+        ease = found.cells[0].ease.model_copy(update={"risk_among_called": risk})
+        return found.cells[0].model_copy(update={"ease": ease})
+
+    assert [kept_risk("x", at(risk), 0.1).holds for risk in (0.09, 0.114, 0.12, None)] == [True, True, False, True]
+    assert "nothing is called" in kept_risk("x", at(None), 0.1).at[0].who
+
+
 # --- numbers --------------------------------------------------------------------------------------------------------
 
 
@@ -220,10 +288,10 @@ def test_a_called_claim_of_unknown_label_is_wrong() -> None:
     labels = np.where(np.arange(N) < 10, 2, FAKE)
     assert ease_numbers([a], FAKE).risk_among_called == 0
     assert ease_numbers([a], labels).risk_among_called == pytest.approx(10 / N)
-    quiet = Answers(a.content, a.experts, a.ease, a.chosen, labels == 2, a.features)
+    quiet = replace(a, unknown=labels == 2)
     assert ease_numbers([quiet], labels).risk_among_called == 0
     assert ease_numbers([quiet], labels).called == pytest.approx(30 / N)
-    silent = Answers(a.content, a.experts, a.ease, a.chosen, np.ones(N, np.bool_), a.features)
+    silent = replace(a, unknown=np.ones(N, np.bool_))
     assert ease_numbers([silent], labels).risk_among_called is None
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from weighup.train.content import LEAST, matrices, vocabulary
+from weighup.train.content_parts import LEAST, matrices, vocabulary
 from weighup.verify import grams
 from weighup.verify.grams import CHINESE, ENGLISH, Grams, View, rows
 

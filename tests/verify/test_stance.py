@@ -7,12 +7,14 @@ import hashlib
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from weighup.verify.stance import STANCES, StanceModel, encode_pairs, load_tokenizer, softmax
+from weighup.verify.stance_windows import MAX_TOKENS, MAX_WINDOWS, merged, windows
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = ROOT / "src" / "weighup" / "_weights"
@@ -75,7 +77,7 @@ def test_equal_pairs_are_scored_once_and_equally(model: StanceModel, monkeypatch
     assert (scored[0] == scored[3]).all()
 
 
-def test_a_long_passage_is_cut_and_the_claim_kept() -> None:
+def test_where_pairs_are_encoded_whole_a_long_passage_is_cut_and_the_claim_kept() -> None:
     tokenizer = load_tokenizer(WEIGHTS / "minilm-tokenizer.json")
     claim, passage = "The dam holds water.", "river " * 5000
     ids, types = encode_pairs(tokenizer, [(claim, passage), (passage, claim), (claim, "")])
@@ -85,6 +87,53 @@ def test_a_long_passage_is_cut_and_the_claim_kept() -> None:
     assert types[1].count(0) == 96 + 2
     assert ids[1][-1 - len(alone) : -1] == alone
     assert ids[2] == [101, *alone, 102, 102]
+
+
+def test_a_passage_that_fits_is_one_window_and_as_encoded_before() -> None:
+    tokenizer = load_tokenizer(WEIGHTS / "minilm-tokenizer.json")
+    read = windows(tokenizer, PAIRS)
+    assert (read.ids, read.types) == encode_pairs(tokenizer, PAIRS)
+    assert read.texts == PAIRS
+    assert read.rows == [0, 1, 2]
+
+
+def test_a_longer_passage_is_read_to_its_end_in_overlapping_windows() -> None:
+    tokenizer = load_tokenizer(WEIGHTS / "minilm-tokenizer.json")
+    claim = "The dam holds water."
+    passage = " ".join(f"word{i}" for i in range(100)) + " and the dam is dry."
+    read = windows(tokenizer, [PAIRS[0], (claim, passage)])
+    assert read.rows[0] == 0
+    assert set(read.rows[1:]) == {1}
+    assert 2 < len(read.rows) <= 1 + MAX_WINDOWS
+    assert all(len(ids) <= MAX_TOKENS for ids in read.ids)
+    texts = [text for _, text in read.texts[1:]]
+    assert passage.startswith(texts[0])
+    assert passage.endswith(texts[-1])
+    for before, after in pairwise(texts):
+        assert after[:20] in before
+
+
+def test_of_a_book_a_bounded_number_of_windows_is_read_the_closest_ones() -> None:
+    tokenizer = load_tokenizer(WEIGHTS / "minilm-tokenizer.json")
+    filler = "It was a calm day in the valley and nothing was said. " * 100
+    passage = filler + "The old dam no longer holds any water. " + filler + "x" * 10_000_000
+    read = windows(tokenizer, [("The dam holds water.", passage)])
+    assert len(read.ids) == MAX_WINDOWS
+    assert any("holds any water" in text for _, text in read.texts)
+    assert passage.startswith(read.texts[0][1])
+
+
+def test_windows_are_merged_into_the_one_that_takes_a_side() -> None:
+    logits = np.array([[0, 0, 3], [2, 0, 0], [0, 1, 0], [0, 0, 1]], dtype=np.float32)
+    np.testing.assert_array_equal(merged(logits, [0, 0, 0, 1], 2), logits[[1, 3]])
+
+
+def test_a_sentence_far_down_a_passage_is_seen(model: StanceModel) -> None:
+    filler = "The city council met on Tuesday to discuss parking fees and the colour of benches. " * 12
+    sentence = "Satellite data show that global sea level is rising."
+    alone, ahead, behind = model.score([("Sea level is rising.", t) for t in (sentence, filler, filler + sentence)])
+    assert STANCES[int(alone.argmax())] == "supports"
+    assert behind[0] > ahead[0] + 0.1
 
 
 def test_long_and_empty_texts_are_scored(model: StanceModel) -> None:

@@ -127,7 +127,7 @@ def test_the_tokenizer_may_be_the_shipped_one_if_it_is_that_one(folder: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("part", "name"), [(part, name) for part, names in weights.PARTS.items() for name in (f"{part}.json", *names)]
+    ("part", "name"), [(part, name) for part in PARTS for name in (f"{part}.json", *weights.PARTS[part])]
 )
 def test_a_missing_file_is_named(folder: Path, part: weights.Part, name: str) -> None:
     (folder / name).unlink()
@@ -137,7 +137,7 @@ def test_a_missing_file_is_named(folder: Path, part: weights.Part, name: str) ->
     assert said.endswith("train it again with `weighup train` or leave --weights out")
 
 
-@pytest.mark.parametrize(("part", "name"), [(part, name) for part, names in weights.PARTS.items() for name in names])
+@pytest.mark.parametrize(("part", "name"), [(part, name) for part in PARTS for name in weights.PARTS[part]])
 def test_a_changed_byte_is_noticed(folder: Path, part: weights.Part, name: str) -> None:
     content = bytearray((folder / name).read_bytes())
     content[len(content) // 2] ^= 1

@@ -40,6 +40,7 @@ class Ask:
     batch_size: int | None
     explain: bool
     quiet: bool
+    risk: float | None = None
 
 
 def check(
@@ -88,6 +89,9 @@ def check(
     batch_size: Annotated[
         int | None, typer.Option("--batch-size", min=1, max=4096, help="With --input: rows checked together.")
     ] = None,
+    risk: Annotated[
+        float | None, typer.Option("--risk", help="Call at most this share wrongly, 0.1: else say it is too early.")
+    ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Say everything: probabilities, queries, what was missing, versions.")
     ] = False,
@@ -102,6 +106,7 @@ def check(
       weighup check --url https://example.com/story --explain
       cat story.txt | weighup check --format json
       weighup check --input rows.jsonl --output verdicts.jsonl --brief --no-search
+      weighup check "The dam broke on Thursday." --offline --risk 0.1
 
     Ends with 0 when checked, 1 when a job or some of its rows failed, 2 for input or flags that cannot be used.
     """
@@ -129,6 +134,7 @@ def check(
         batch_size=batch_size,
         explain=explain,
         quiet=quiet,
+        risk=risk,
     )
     problem = contradiction(ask, stdin_is_terminal=sys.stdin is None or sys.stdin.isatty())
     if problem:
@@ -173,6 +179,10 @@ def _rules(ask: Ask) -> list[tuple[bool, str]]:
         (
             not ask.search and ask.sources is not None,
             "--sources are searched, which --no-search forbids; leave one out",
+        ),
+        (
+            ask.risk is not None and not 0 < ask.risk < 1,
+            f"--risk {ask.risk}: a share between 0 and 1 is needed; write 0.1 for one wrong call in ten at most",
         ),
     ]
 

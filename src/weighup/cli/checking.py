@@ -61,6 +61,8 @@ def read_settings(ask: Ask) -> Settings:
         flags["verify"].update(parse_budget(ask.budget))
     if ask.weights is not None:
         flags["verify"]["weights"] = ask.weights
+    if ask.risk is not None:
+        flags["verify"]["risk"] = ask.risk
     if ask.model is not None:
         flags["models"]["language"] = ask.model
     if ask.sources is not None:

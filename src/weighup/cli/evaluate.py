@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from weighup.train.measured import MeasuredSet
     from weighup.train.results import Evaluation
 
-PROTOCOLS = ("plain", "scarcity", "time")
+PROTOCOLS = ("plain", "scarcity", "time", "transfer")
 SPLITS = ("test", "valid", "train", "all")
 
 
@@ -25,7 +25,11 @@ def evaluate(
         str | None, typer.Option("--labels", help="What other labels mean: real=true+mostly-true,fake=false.")
     ] = None,
     protocol: Annotated[
-        str, typer.Option("--protocol", help="plain (evidence as given), scarcity (thinned and swapped) or time.")
+        str,
+        typer.Option(
+            "--protocol",
+            help="plain (evidence as given), scarcity (thinned, swapped), time, or transfer (fit on the other sets).",
+        ),
     ] = "plain",
     split: Annotated[
         str | None,
@@ -34,12 +38,29 @@ def evaluate(
     limit: Annotated[
         int | None, typer.Option("--limit", "-n", min=1, help="At most so many rows of each file.")
     ] = None,
-    seeds: Annotated[str, typer.Option("--seeds", help="How chance falls, with --protocol scarcity.")] = "0,1,2",
-    q: Annotated[str, typer.Option("--q", help="Shares of evidence kept.")] = "1,0.75,0.5,0.25,0",
-    r: Annotated[str, typer.Option("--r", help="Shares of what is kept that is swapped.")] = "0,0.3",
+    seeds: Annotated[str, typer.Option("--seeds", help="How chance falls, where evidence is thinned.")] = "0,1,2",
+    q: Annotated[
+        str | None,
+        typer.Option("--q", help="Shares of evidence kept. Default: 1,0.75,0.5,0.25,0; with transfer 1,0.25."),
+    ] = None,
+    r: Annotated[
+        str | None,
+        typer.Option("--r", help="Shares of what is kept that is swapped. Default: 0,0.3; with transfer 0."),
+    ] = None,
+    ablate: Annotated[
+        str,
+        typer.Option(
+            "--ablate",
+            help="EASE less a part, as further systems: no-evaluators,no-sentiment-fallback,random-selection,"
+            "most-confident, or all.",
+        ),
+    ] = "",
     resamples: Annotated[int, typer.Option("--resamples", min=1, help="Draws behind each 95 % interval.")] = 200,
     weights: Annotated[
         Path | None, typer.Option("--weights", help="Folder with weights of your own; else the shipped ones.")
+    ] = None,
+    risk: Annotated[
+        float | None, typer.Option("--risk", help="Share of wrong calls to keep to, 0.1, and to measure against.")
     ] = None,
     written: Annotated[bool, typer.Option("--written", help="Ask the language model too; takes much longer.")] = False,
     drop_leaks: Annotated[
@@ -52,24 +73,31 @@ def evaluate(
     """Measure EASE against simpler ways of deciding, on labelled rows, with 95 % intervals.
 
     The name of a set is its folder's where the file is train, valid, dev or test. Valid rows, if given, fit the learned
-    gate; they are not measured. Nothing is searched: each claim has the evidence that came with it.
+    gate; they are not measured. Nothing is searched: each claim has the evidence that came with it. With transfer, each
+    set is measured by what was fitted on the train and valid rows of the others.
 
     Example: weighup evaluate --data check_covid/test.jsonl.gz --data check_covid/valid.jsonl.gz --protocol scarcity
     """
     from weighup.console import progress
 
     with progress("weighup: evaluating", show=not quiet):
-        plan, sets = _asked(data, labels, protocol, split, limit, seeds, q, r, resamples, written, drop_leaks, out)
+        plan, sets = _asked(
+            data, labels, protocol, split, limit, seeds, q, r, ablate, resamples, risk, written, drop_leaks, out
+        )
     from weighup.train.evaluate import evaluate as measure
     from weighup.train.evaluate import measuring, work
+    from weighup.train.transfer import refitting, weighing
 
-    settings = _settings(weights, quiet)
+    apart = plan.protocol == "transfer"
+    settings = _settings(weights, None if apart else risk, quiet)
+    steps = work(sets, plan) + (weighing(sets) if apart else 0)
     try:
         with (
-            progress("weighup: judging", work(sets, plan), show=False if quiet else None) as advance,
+            progress("weighup: judging", steps, show=False if quiet else None) as advance,
             measuring(settings, written=written) as verifier,
         ):
-            found = measure(verifier, sets, plan, advance=advance)
+            refit = refitting(verifier, sets, risk=plan.risk, advance=advance) if apart else None
+            found = measure(verifier, sets, plan, refit=refit, advance=advance)
         _deliver(found, out, as_json)
     except KeyboardInterrupt:
         typer.echo("weighup: stopped; nothing was written", err=True)
@@ -83,9 +111,11 @@ def _asked(
     split: str | None,
     limit: int | None,
     seeds: str,
-    q: str,
-    r: str,
+    q: str | None,
+    r: str | None,
+    ablate: str,
     resamples: int,
+    risk: float | None,
     written: bool,
     drop_leaks: bool,
     out: Path | None,
@@ -101,19 +131,29 @@ def _asked(
         raise InvalidInput(f"--out {out}: is a folder, or its folder is not there; name a file")
     from typing import cast
 
+    from weighup.cli.train import need
+    from weighup.train import protocol as scarcity
+    from weighup.train import transfer
+    from weighup.train.ablations import ABLATIONS
     from weighup.train.evaluate import Plan, require_measurable
     from weighup.train.labelled import parse_labels
     from weighup.train.measured import read_sets
     from weighup.train.results import Protocol
 
+    usual = transfer if protocol == "transfer" else scarcity
+    named = tuple(dict.fromkeys(filter(None, (part.strip() for part in ablate.split(",")))))
+    if protocol == "transfer":
+        need("sklearn", "scipy")
     plan = Plan(
         protocol=cast(Protocol, protocol),
         seeds=tuple(int(number) for number in _numbers("--seeds", seeds, whole=True)),
-        qs=_numbers("--q", q),
-        rs=_numbers("--r", r),
+        qs=usual.QS if q is None else _numbers("--q", q),
+        rs=usual.RS if r is None else _numbers("--r", r),
         resamples=resamples,
         limit=limit,
         written=written,
+        risk=risk,
+        ablate=tuple(ABLATIONS) if named == ("all",) else named,
     )
     mapping = None if labels is None else parse_labels(labels)
     sets = read_sets(data, labels=mapping, split=split, limit=limit, drop_leaks=drop_leaks)
@@ -136,11 +176,12 @@ def _numbers(name: str, text: str, *, whole: bool = False) -> tuple[float, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _settings(weights: Path | None, quiet: bool) -> Settings:
+def _settings(weights: Path | None, risk: float | None, quiet: bool) -> Settings:
     from weighup.cli.checking import set_up_log
     from weighup.settings import load_settings
 
-    settings = load_settings({"verify": {"weights": weights}} if weights is not None else {})
+    given = {name: value for name, value in (("weights", weights), ("risk", risk)) if value is not None}
+    settings = load_settings({"verify": given} if given else {})
     set_up_log(settings.log, quiet)
     return settings
 
@@ -158,5 +199,6 @@ def _deliver(found: Evaluation, out: Path | None, as_json: bool) -> None:
         return
     for one in tables(found):
         table(one.columns, one.rows, title=one.title)
-    for line in (found.gate.told, *found.notes):
+    told = [f"fitted anew for each set: {found.refitted}"] if found.refitted is not None else []
+    for line in (*told, found.gate.told, *found.notes):
         typer.echo(line)

@@ -1,14 +1,17 @@
-"""`weighup train content`: weights of one's own from labelled rows."""
+"""`weighup train`: weights of one's own from labelled rows. This file has `content`; the rest are beside it."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from weighup.cli import train_ease, train_stance
+
 if TYPE_CHECKING:
     from weighup.train.labelled import Labelled
+    from weighup.train.own import Trained
 
 app = typer.Typer(
     help="Train weights of your own.\n\nExample: weighup train content --data mine.csv --out weights",
@@ -16,9 +19,15 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def _train() -> None:
-    pass
+SHARES = (0.8, 0.1, 0.1)
+"""Of train, valid and test, where rows name no split."""
+
+app.command("all")(train_ease.everything)
+app.command("perspectives")(train_ease.perspectives)
+app.command("stance")(train_stance.stance)
+app.command("evaluators")(train_ease.evaluators)
+app.command("experts")(train_ease.experts)
+app.command("calibration")(train_ease.calibration)
 
 
 @app.command("content")
@@ -49,15 +58,37 @@ def content(
     Rows may name their `split` (train, valid, test) and `group`; else whole groups are drawn, 80, 10 and 10 in a
     hundred. A run that was stopped goes on where it was.
     """
-    from weighup.console import progress, table
+    done = content_trained(data, out, labels, seed, by_time=by_time, drop_leaks=drop_leaks, quiet=quiet)
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(done.card, indent=2, ensure_ascii=False))
+        return
+    show_content(done.card)
+    typer.echo(f"weights: {out}")
+
+
+def content_trained(
+    data: list[Path],
+    out: Path,
+    labels: str | None,
+    seed: int,
+    *,
+    by_time: bool,
+    drop_leaks: bool,
+    quiet: bool,
+    shares: tuple[float, float, float] = SHARES,
+) -> Trained:
+    """Do what `weighup train content` does, all but showing what came of it."""
+    from weighup.console import progress
     from weighup.train.labelled import parse_labels, read_labelled, require_trainable
 
     mapping = parse_labels(labels) if labels else None
     with progress("weighup: training", show=not quiet):
         rows = read_labelled(data, labels=mapping)
         require_trainable(rows)
-        rows, notes = _split(rows, seed, by_time=by_time, drop_leaks=drop_leaks)
-    _need("sklearn", "scipy")
+        rows, notes = split_rows(rows, seed, by_time=by_time, drop_leaks=drop_leaks, shares=shares)
+    need("sklearn", "scipy")
     from weighup.files import sha256
     from weighup.models.open import encoder
     from weighup.train.own import train_content
@@ -74,22 +105,31 @@ def content(
         trained = train_content(rows, out, encoder(), config=config, advance=advance)
     for note in [*notes, *trained.notes]:
         typer.echo(f"weighup: {note}", err=True)
-    if as_json:
-        import json
+    return trained
 
-        typer.echo(json.dumps(trained.card, indent=2, ensure_ascii=False))
-        return
+
+def show_content(card: dict[str, Any]) -> None:
+    """The scores of a content card as a table."""
+    from weighup.console import table
+
     found = [
         (lang, split, scores["rows"], scores.get("macro_f1"), scores.get("auroc"))
-        for split, by_language in trained.card["metrics"].items()
+        for split, by_language in card["metrics"].items()
         for lang, scores in by_language.items()
     ]
     table(("language", "split", "rows", "macro-F1", "AUROC"), found, title="content, by wording and subject alone")
-    typer.echo(f"weights: {out}")
 
 
-def _split(rows: list[Labelled], seed: int, *, by_time: bool, drop_leaks: bool) -> tuple[list[Labelled], list[str]]:
-    """Rows that all name a split, and what the user should be told."""
+def split_rows(
+    rows: list[Labelled],
+    seed: int,
+    *,
+    by_time: bool,
+    drop_leaks: bool,
+    shares: tuple[float, float, float] | None = SHARES,
+) -> tuple[list[Labelled], list[str]]:
+    """Rows that all name a split, and what the user should be told. `shares` of train, valid and test are drawn of rows
+    that name none; None leaves these as they are."""
     from dataclasses import replace
 
     from weighup.train.splits import check_leakage, contradictions, split_groups, without_leaks
@@ -100,8 +140,11 @@ def _split(rows: list[Labelled], seed: int, *, by_time: bool, drop_leaks: bool) 
         if dropped:
             notes.append(f"{dropped:,} rows that stand in two splits were left out")
     check_leakage(rows)
+    if shares is None:
+        return rows, notes
     named = {row.split for row in rows}
-    shares = (0.8, 0.1, 0.1) if named == {None} else (0.9, 0.1, 0.0)
+    if named != {None}:
+        shares = (shares[0] + shares[2], shares[1], 0.0)
     if not by_time and "train" in named and "valid" not in named:
         # Files of train and test only: whole groups of train become valid, and nothing more becomes test.
         rows = [replace(row, split=None) if row.split == "train" else row for row in rows]
@@ -112,7 +155,8 @@ def _split(rows: list[Labelled], seed: int, *, by_time: bool, drop_leaks: bool) 
     return rows, notes
 
 
-def _need(*modules: str) -> None:
+def need(*modules: str) -> None:
+    """Raise JobFailed, saying what to install, unless all modules are there."""
     import importlib.util
 
     from weighup.errors import JobFailed

@@ -57,6 +57,10 @@ def _backend(models: ModelSettings) -> tuple[Backend, Price | None, bool]:
         from weighup.models.recorded import RecordedBackend
 
         return RecordedBackend(Path(rest).expanduser()), _FREE, False
+    if kind == "transformers" and rest:
+        from weighup.models.torch_backend import TorchBackend
+
+        return TorchBackend.load(rest, models), _FREE, True
     # After the kinds above: servers of llama.cpp call their models by the name of the file.
     if models.language == "embedded" or models.language.lower().endswith(".gguf"):
         from weighup.models.embedded import EmbeddedBackend
@@ -67,7 +71,7 @@ def _backend(models: ModelSettings) -> tuple[Backend, Price | None, bool]:
         return made, _price(made.name, models, local=False), True
     raise SettingsError(
         f"setting models.language: {models.language!r} is not known; write embedded, none, openai:NAME, "
-        "anthropic:NAME, recorded:FILE or the path of a .gguf file"
+        "anthropic:NAME, recorded:FILE, transformers:FOLDER or the path of a .gguf file"
     )
 
 

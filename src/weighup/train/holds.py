@@ -6,12 +6,41 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from weighup.train.results import Held, HeldAt
+from weighup.train.results import Cell, Held, HeldAt
 from weighup.train.scoring import SINGLE, Answers, Floats, Scorer, best_single, coverage_of, macro_f1_of, selection
 
 POINT = 0.01
 SCARCE = 0.25
 AHEAD = 0.1
+CALIBRATED, CALIBRATED_APART = 0.05, 0.1
+"""Highest expected calibration error on sets that were fitted on, and on a set left out."""
+OVER = 0.015
+"""How far the risk among the called may lie above the one asked for."""
+
+
+def calibrated(name: str, cell: Cell, *, apart: bool) -> Held:
+    """Whether probabilities mean what they say. `apart`: on a set that nothing was fitted on."""
+    bar = CALIBRATED_APART if apart else CALIBRATED
+    error = cell.systems["ease"].ece.value or 0.0
+    return Held(
+        set=name,
+        demand=f"expected calibration error at most {bar:g}, all q and r together",
+        holds=error <= bar,
+        at=[HeldAt(q=None, ease=error, other=bar, who="the most that may be")],
+    )
+
+
+def kept_risk(name: str, cell: Cell, asked: float) -> Held:
+    """Whether no more of what is called is wrong than was asked for. A claim labelled unknown that is called is wrong;
+    where nothing is called, nothing is."""
+    risk, most = cell.ease.risk_among_called, asked + OVER
+    who = "the most that may be" if risk is not None else "the most that may be (nothing is called)"
+    return Held(
+        set=name,
+        demand=f"risk among called at most {asked:g} + 1.5 points, all q and r together",
+        holds=risk is None or risk <= most,
+        at=[HeldAt(q=None, ease=risk or 0.0, other=most, who=who)],
+    )
 
 
 def must_hold(

@@ -1,5 +1,5 @@
-"""Which rows are measured: labelled files put together into sets, one split of each taken, and its valid rows kept
-aside for what has to be fitted (the learned gate)."""
+"""Which rows are measured: labelled files put together into sets, one split of each taken, and its train and valid
+rows kept aside for what has to be fitted (the learned gate; with the protocol `transfer`, what is fitted anew)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NAMED = {"train": "train", "valid": "valid", "dev": "valid", "test": "test"}
 
 @dataclass(slots=True)
 class MeasuredSet:
-    """The rows measured, the valid rows that may be fitted on (none of them measured), and what should be told."""
+    """The rows measured, the train and valid rows that may be fitted on (none is measured), and what should be told."""
 
     name: str
     rows: list[Labelled]
@@ -26,6 +26,7 @@ class MeasuredSet:
     split: str = "test"
     dropped: int = 0
     notes: list[str] = field(default_factory=list)
+    train: list[Labelled] = field(default_factory=list)
 
 
 def set_name(path: Path) -> str:
@@ -70,7 +71,7 @@ def read_sets(
             raise InvalidInput(f"{name}: {error}") from None
         made = _chosen(name, rows, split)
         made.dropped = dropped
-        made.rows, made.valid = _fewer(made.rows, limit), _fewer(made.valid, limit)
+        made.rows, made.valid, made.train = (fewer(part, limit) for part in (made.rows, made.valid, made.train))
         _require_both(made)
         found.append(made)
     return found
@@ -96,11 +97,11 @@ def _chosen(name: str, rows: Sequence[Labelled], split: str | None) -> MeasuredS
     if not mine:
         told = f"its rows are {' and '.join(there)}" if there else "it is empty"
         raise InvalidInput(f"{name}: has no {wanted} rows ({told}); choose with --split, or name its {wanted} file")
-    valid = [row for row in rows if row.split == "valid"] if wanted != "valid" else []
-    return MeasuredSet(name, mine, valid, wanted, notes=notes)
+    valid, train = ([row for row in rows if row.split == part and part != wanted] for part in ("valid", "train"))
+    return MeasuredSet(name, mine, valid, wanted, notes=notes, train=train)
 
 
-def _fewer(rows: list[Labelled], limit: int | None) -> list[Labelled]:
+def fewer(rows: list[Labelled], limit: int | None) -> list[Labelled]:
     """At most `limit` of each file, in their order."""
     if limit is None:
         return rows

@@ -24,7 +24,8 @@ from weighup.files import sha256
 from weighup.metrics import auroc, macro_f1
 from weighup.models.types import Encoder
 from weighup.texts import clean, language
-from weighup.train.content import Part, by_set, fit_chinese, fit_english
+from weighup.train.content import fit_chinese, fit_english
+from weighup.train.content_parts import Part, by_set
 from weighup.train.embedding import embedded
 from weighup.train.labelled import LABELS, LEAST, Labelled
 from weighup.verify import weights

@@ -119,6 +119,11 @@ def thinned(row: Labelled, others: Sequence[Evidence], variant: Variant) -> Clai
     return replace(row.claim, evidence=tuple(left.values()))
 
 
+def drawn_for(row: Labelled, variant: Variant) -> float:
+    """A draw in [0, 1) for who decides where that is left to chance."""
+    return random.Random(f"who decides\0{variant.seed}\0{row.line}\0{row.claim.text}").random()
+
+
 def periods(dates: Sequence[datetime | None]) -> list[tuple[str, NDArray[np.bool_]]]:
     """Calendar quarters with the rows in each; where there are fewer than four, four runs of as many rows, by date."""
     days = [moment.date() if moment is not None else date.min for moment in dates]

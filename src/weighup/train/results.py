@@ -15,16 +15,23 @@ SYSTEMS = {
     "gate": "learned gate",
     "oracle": "oracle selection",
     "ease": "EASE",
+    "no-evaluators": "no evaluators",
+    "no-sentiment-fallback": "no sentiment fallback",
+    "random-selection": "random selection",
+    "most-confident": "most confident expert",
 }
-"""Names of the systems for people. The gate is left out where it could not be fitted."""
-Protocol = Literal["plain", "scarcity", "time"]
+"""Names of the systems for people. The gate is left out where it could not be fitted; what follows EASE are ablations
+of its selection (`ablations.py`), measured when they are asked for."""
+Protocol = Literal["plain", "scarcity", "time", "transfer"]
 
 
-class _Part(BaseModel):
+class Published(BaseModel):
+    """What all of it has in common: nothing is added, nothing changed."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Estimate(_Part):
+class Estimate(Published):
     """A score, averaged over the seeds, with its 95 % interval over claim groups."""
 
     value: float | None = Field(description="None where it is undefined, for example with one class only")
@@ -32,7 +39,7 @@ class Estimate(_Part):
     high: float | None = None
 
 
-class Difference(_Part):
+class Difference(Published):
     """EASE less another system on the same claims, with the paired 95 % interval."""
 
     value: float
@@ -40,7 +47,7 @@ class Difference(_Part):
     high: float | None = None
 
 
-class SystemScores(_Part):
+class SystemScores(Published):
     """One system on the claims labelled real or fake. Fake is the positive class; all lie in [0, 1]."""
 
     macro_f1: Estimate = Field(description="of real and fake at P(fake) ≥ 0.5")
@@ -50,7 +57,7 @@ class SystemScores(_Part):
     coverage: Estimate = Field(description="share of claims that can be called at 10 % risk, surest first")
 
 
-class EaseNumbers(_Part):
+class EaseNumbers(Published):
     """What EASE did with the claims."""
 
     called: float = Field(description="share of all claims not left unknown")
@@ -60,7 +67,7 @@ class EaseNumbers(_Part):
     chosen: dict[str, float] = Field(description="share of claims that each expert decided")
 
 
-class Reliability(_Part):
+class Reliability(Published):
     """EASE's P(fake) against the share of fake, in ten bins of equal width; empty bins are left out."""
 
     predicted: list[float]
@@ -68,12 +75,12 @@ class Reliability(_Part):
     counts: list[int]
 
 
-class Cell(_Part):
+class Cell(Published):
     """All systems on the same claims of a set, under one condition."""
 
     set: str
     q: float | None = Field(None, description="share of evidence kept; None: all q and r together, or as given")
-    r: float | None = Field(None, description="share of kept evidence swapped; None as for q")
+    r: float | None = Field(None, description="share of kept evidence swapped; None: all r together, or as given")
     period: str | None = Field(None, description="calendar quarter, or first and last day, with the protocol `time`")
     n: int = Field(description="claims labelled real or fake")
     systems: dict[str, SystemScores]
@@ -82,7 +89,7 @@ class Cell(_Part):
     reliability: Reliability
 
 
-class HeldAt(_Part):
+class HeldAt(Published):
     """The two numbers of a demand at one q. `gain` is their difference with its interval, where one is drawn."""
 
     q: float | None = Field(description="None: averaged over q")
@@ -92,7 +99,7 @@ class HeldAt(_Part):
     gain: Difference | None = None
 
 
-class Held(_Part):
+class Held(Published):
     """A demand on EASE, and whether the numbers meet it."""
 
     set: str
@@ -101,7 +108,18 @@ class Held(_Part):
     at: list[HeldAt]
 
 
-class SetInfo(_Part):
+class Cost(Published):
+    """Means over claims, of the first pass over a set: later ones find texts and pairs already read."""
+
+    claims: int = Field(description="claims given, those that are not checkable among them")
+    calls: float = Field(description="calls of the language model")
+    tokens_in: float
+    tokens_out: float
+    seconds: float = Field(description="wall time, models opened before; of a batch, shared by its claims")
+    usd: float
+
+
+class SetInfo(Published):
     """What was measured of a set."""
 
     name: str
@@ -115,9 +133,11 @@ class SetInfo(_Part):
     groups: int
     valid: int = Field(description="valid rows, which the gate may be fitted on")
     leaks_dropped: int
+    fitted_on: int | None = Field(None, description="rows of the other sets fitted on, with the protocol `transfer`")
+    cost: Cost | None = None
 
 
-class GateInfo(_Part):
+class GateInfo(Published):
     """The learned gate: what it was fitted on, or why there is none."""
 
     fitted: bool
@@ -125,7 +145,7 @@ class GateInfo(_Part):
     rows: int = 0
 
 
-class Evaluation(_Part):
+class Evaluation(Published):
     """Who decides best, measured. `format` counts up when fields change their meaning."""
 
     format: Literal[1] = 1
@@ -138,9 +158,11 @@ class Evaluation(_Part):
     resamples: int
     limit: int | None
     written: bool = Field(description="whether the language model was asked too")
+    risk: float | None = Field(None, description="share of wrong calls asked for; None: what the weights keep to")
     models: dict[str, str] = Field(description="version of every model that took part")
     sets: list[SetInfo]
     gate: GateInfo
+    refitted: str | None = Field(None, description="what was fitted anew for each set, with the protocol `transfer`")
     cells: list[Cell]
-    holds: list[Held] = Field(description="what must hold, with the protocol `scarcity`")
+    holds: list[Held] = Field(description="what must hold, with the protocols `scarcity` and `transfer`")
     notes: list[str]

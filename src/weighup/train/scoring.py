@@ -7,7 +7,7 @@ columns; its interval comes from drawing whole claim groups, the same for all co
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from weighup.errors import InvalidInput
 from weighup.metrics import auroc, bootstrap, coverage_at_risk, ece, paired_bootstrap, reliability_curve
+from weighup.train.ablations import ABLATIONS
 from weighup.train.gate import Gate, gate_features
 from weighup.train.results import Difference, EaseNumbers, Estimate, Reliability, SystemScores
 from weighup.verify.decision import Judged
@@ -27,7 +28,8 @@ SINGLE = ("evidence", "reasoning", "sentiment")
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What was said of n claims under one variant. `experts` [n, 3]: P(fake) by each; `chosen` [n]: places in KINDS."""
+    """What was said of n claims under one variant. `experts` [n, 3]: P(fake) by each; `chosen` [n]: places in KINDS;
+    `available` [n, 3]: which experts had something to go by; `chance` [n]: draws in [0, 1) for random selection."""
 
     content: Floats
     experts: Floats
@@ -35,9 +37,11 @@ class Answers:
     chosen: NDArray[np.int64]
     unknown: NDArray[np.bool_]
     features: Floats
+    available: NDArray[np.bool_]
+    chance: Floats
 
     @classmethod
-    def of(cls, judged: Sequence[Judged]) -> Answers:
+    def of(cls, judged: Sequence[Judged], chance: Sequence[float]) -> Answers:
         """From what the pipeline said of each claim."""
         return cls(
             content=np.asarray([j.content for j in judged], np.float64),
@@ -46,14 +50,17 @@ class Answers:
             chosen=np.asarray([KINDS.index(j.chosen) for j in judged], np.int64),
             unknown=np.asarray([j.decided.unknown for j in judged], np.bool_),
             features=gate_features(judged),
+            available=np.asarray([[j.available[kind] for kind in KINDS] for j in judged], np.bool_).reshape(
+                -1, len(KINDS)
+            ),
+            chance=np.asarray(chance, np.float64),
         )
 
     def taken(self, where: NDArray[Any]) -> Answers:
         """Those of some of the claims."""
-        names = ("content", "experts", "ease", "chosen", "unknown", "features")
-        return Answers(*(getattr(self, name)[where] for name in names))
+        return Answers(*(getattr(self, part.name)[where] for part in fields(self)))
 
-    def systems(self, fake: NDArray[np.int64], gate: Gate | None) -> dict[str, Floats]:
+    def systems(self, fake: NDArray[np.int64], gate: Gate | None, ablations: Sequence[str] = ()) -> dict[str, Floats]:
         """P(fake) by every system, [n] each. `fake` is what the oracle knows."""
         nearest = np.abs(self.experts - fake[:, None]).argmin(1)
         found: dict[str, Floats] = {"content": self.content}
@@ -63,7 +70,10 @@ class Answers:
         if gate is not None:
             found["gate"] = np.clip(gate(self.features, self.experts), 0, 1)
         found["oracle"] = self.experts[np.arange(len(fake)), nearest]
-        return found | {"ease": self.ease}
+        found["ease"] = self.ease
+        for name in ablations:
+            found[name] = self.experts[np.arange(len(fake)), ABLATIONS[name](self)]
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,9 +203,11 @@ def reliability(fake: NDArray[np.int64], p: Floats) -> Reliability:
     )
 
 
-def columns(answers: Sequence[Answers], fake: NDArray[np.int64], gate: Gate | None) -> dict[str, Floats]:
+def columns(
+    answers: Sequence[Answers], fake: NDArray[np.int64], gate: Gate | None, ablations: Sequence[str] = ()
+) -> dict[str, Floats]:
     """Every system's [n, k]."""
-    each = [a.systems(fake, gate) for a in answers]
+    each = [a.systems(fake, gate, ablations) for a in answers]
     return {name: np.stack([one[name] for one in each], axis=1) for name in each[0]}
 
 

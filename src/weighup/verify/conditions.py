@@ -26,6 +26,7 @@ def conditions(settings: Settings, *, offline: bool, search: bool) -> dict[str, 
         "passages": verify.passages,
         "encoder": models.encoder,
         "weights": verify.weights,
+        "risk": verify.risk,
     }
     if not verify.brief:
         found["model"] = models.language

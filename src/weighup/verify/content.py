@@ -1,8 +1,9 @@
 """What the wording and subject of a claim alone suggest: content models trained on labelled claims.
 
-English: a linear model over TF-IDF grams of words and of characters, the claim's MiniLM embedding and its tone.
-Chinese, which that encoder does not know: one over characters. None has seen evidence; all are priors, and say so. How
-they are fitted: `weighup/train/content.py`.
+English: a linear model over TF-IDF grams of words and of characters, the claim's MiniLM embedding and its tone, and
+where there was enough to learn from, a mixture of experts on top (`content_mixture`). Chinese, which that encoder does
+not know: one linear model over characters. None has seen evidence; all are priors, and say so. How they are fitted:
+`weighup/train/content.py`.
 """
 
 from __future__ import annotations
@@ -15,25 +16,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weighup.errors import WeightsError
-from weighup.verify import weights
+from weighup.verify import content_mixture, weights
+from weighup.verify.content_mixture import Mixture
 from weighup.verify.grams import CHINESE, ENGLISH, Grams
 from weighup.verify.heads import Head
 from weighup.verify.tone import NAMES
 
 Array = NDArray[np.float32]
+_AT_ONCE = 128
 _FARTHEST = 6.0  # log-odds: nothing that only reads a claim is surer than this
 
 
 class ContentModel:
     """P(fake) from content (`prior`) and from tone alone (`tone`), English and Chinese.
 
-    `dense` [d + t] are the weights of an English claim's embedding and tone, beside those of its grams.
+    `dense` [d + t] are the weights of an English claim's embedding and tone, beside those of its grams. Without
+    `mixture` that model's log-odds stand.
     """
 
-    def __init__(self, english: Grams, dense: Array, chinese: Grams, tone: Head, tone_zh: Head, version: str) -> None:
+    def __init__(
+        self,
+        english: Grams,
+        dense: Array,
+        chinese: Grams,
+        tone: Head,
+        tone_zh: Head,
+        version: str,
+        mixture: Mixture | None = None,
+    ) -> None:
         self._english, self._dense, self._chinese = english, dense, chinese
         self._tone, self._tone_zh = tone, tone_zh
         self.version = version
+        self._mixture = mixture
 
     @property
     def dimension(self) -> int:
@@ -62,9 +76,16 @@ class ContentModel:
             if here and is_chinese:
                 z[here] = self._chinese.logits(own)
             elif here:
-                dense = np.concatenate([vectors[here], tones[here]], axis=1)
-                z[here] = self._english.logits(own, beside=dense @ self._dense)
+                # A few at a time: the models read the same grams, which are kept for the last texts only.
+                for start in range(0, len(own), _AT_ONCE):
+                    some = here[start : start + _AT_ONCE]
+                    z[some] = self._of_english(own[start : start + _AT_ONCE], vectors[some], tones[some])
         return np.asarray(1 / (1 + np.exp(-np.clip(z, -_FARTHEST, _FARTHEST))), np.float32)
+
+    def _of_english(self, texts: Sequence[str], vectors: Array, tones: Array) -> Array:
+        dense = np.concatenate([vectors, tones], axis=1)
+        union = self._english.logits(texts, beside=dense @ self._dense)
+        return union if self._mixture is None else self._mixture.logits(texts, union, vectors, dense)
 
     def tone(self, tones: Array, chinese: Sequence[bool]) -> Array:
         """P(fake) by tone alone, [n]."""
@@ -82,12 +103,10 @@ def _read(home: Path) -> ContentModel:
             arrays.path, f"en_dense is {[len(dense)]}, expected the vector's numbers and {len(NAMES)} of tone"
         )
     for name, views in (("en", ENGLISH), ("zh", CHINESE)):
-        known = len(arrays.take(f"{name}/keys", None))
-        arrays.above_zero(f"{name}/idf", known)
-        arrays.take(f"{name}/table", len(views), known)
-        arrays.take(f"{name}/scalars", 3)
+        content_mixture.check_grams(arrays, name, len(views))
     tone, tone_zh = (arrays.head(name, len(NAMES), 2) for name in ("tone", "tone_zh"))
     english, chinese = (
         Grams.from_arrays(arrays.found, name, views) for name, views in (("en", ENGLISH), ("zh", CHINESE))
     )
-    return ContentModel(english, dense, chinese, tone, tone_zh, version)
+    mixture = content_mixture.read(arrays, len(dense) - len(NAMES), len(NAMES))
+    return ContentModel(english, dense, chinese, tone, tone_zh, version, mixture)

@@ -83,6 +83,10 @@ class Verdict(_Part):
     interval: tuple[Probability, Probability] = Field(description="90 % interval of probability_fake.")
     expert: ExpertName | None
     why: str
+    risk: Annotated[float, Field(gt=0.0, lt=1.0)] | None = Field(
+        None,
+        description="Share of wrong calls, of all claims called, that was kept to; null: heads without calibration.",
+    )
     perspectives: dict[ExpertName, PerspectiveView]
     evidence: list[EvidenceView]
     other_claims: list[str] = Field([], description="Further check-worthy claims of a long text, not judged.")

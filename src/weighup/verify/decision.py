@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,12 +14,13 @@ from weighup.dates import iso
 from weighup.models.metering import Usage
 from weighup.texts import words
 from weighup.verify import evidence, reasoning
+from weighup.verify.calibrated import told
 from weighup.verify.checkworthy import Checkability
 from weighup.verify.contract import AssessmentView, EvidenceView, Label, PerspectiveView, UsageView, Verdict
 from weighup.verify.ease import Decision, Ease, assess
 from weighup.verify.gathering import Found
 from weighup.verify.knowledge import logit, reasoning_row, sentiment_row
-from weighup.verify.tone import describe
+from weighup.verify.telling import texts_of
 from weighup.verify.types import KINDS, Assessment, Claim, Kind, Perspective, Stanced
 from weighup.verify.writing import Written
 
@@ -41,7 +43,8 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Weighed:
-    """Everything gathered about one claim. `prior` and `leaning`: P(fake) by content and by tone alone."""
+    """Everything gathered about one claim. `prior` and `leaning`: P(fake) by content and by tone alone; `vector`: the
+    claim's embedding."""
 
     prepared: Prepared
     found: Found
@@ -50,6 +53,7 @@ class Weighed:
     prior: float
     leaning: float
     tones: Array
+    vector: Array
     written: Written | None
     writer: str | None
     usage: Usage
@@ -77,7 +81,7 @@ class Judged:
     """What every expert says of one claim and which of them decided. `content`: P(fake) by the content model alone.
 
     `opinions`: P(real, fake, unknown) by each perspective; `fake`: P(fake) by each expert, asked whatever its evaluator
-    says of it; `label`: what is said of the claim.
+    says of it, and `raw` the same before calibration; `label`: what is said of the claim.
     """
 
     available: dict[Kind, bool]
@@ -85,6 +89,7 @@ class Judged:
     reliability: dict[Kind, float]
     content: float
     fake: dict[Kind, float]
+    raw: dict[Kind, float]
     chosen: Kind
     decided: Decision
 
@@ -103,15 +108,17 @@ def judge(weighed: Sequence[Weighed], ease: Ease) -> list[Judged]:
     every = [rows_of(w) for w in weighed]
     content = np.stack([content_row(w.prior, w.tones) for w in weighed])
     available = [_available(w) for w in weighed]
-    opinions: dict[Kind, Array] = {}
+    rows = {kind: np.stack([own[kind] for own in every]) for kind in KINDS}
+    on = {kind: np.asarray([own[kind] for own in available]) for kind in KINDS}
+    opinions = {
+        kind: np.where(on[kind][:, None], ease.opinion(kind, rows[kind]), np.asarray([0, 0, 1], np.float32))
+        for kind in KINDS
+    }
     reliability: dict[Kind, Array] = {}
     decisions: dict[Kind, list[Decision]] = {}
     for kind in KINDS:
-        rows = np.stack([own[kind] for own in every])
-        on = np.asarray([own[kind] for own in available])
-        opinions[kind] = np.where(on[:, None], ease.opinion(kind, rows), np.asarray([0, 0, 1], np.float32))
-        reliability[kind] = np.where(on, ease.reliability(kind, rows, opinions[kind]), np.float32(0))
-        decisions[kind] = ease.decide(kind, rows, content, reliability[kind])
+        reliability[kind] = np.where(on[kind], ease.reliability(kind, rows[kind], opinions), np.float32(0))
+        decisions[kind] = ease.decide(kind, rows[kind], content, reliability[kind])
     done = []
     for i, w in enumerate(weighed):
         reliable = {kind: float(reliability[kind][i]) for kind in KINDS}
@@ -124,6 +131,7 @@ def judge(weighed: Sequence[Weighed], ease: Ease) -> list[Judged]:
                 reliability=reliable,
                 content=w.prior,
                 fake={kind: decisions[kind][i].probability_fake for kind in KINDS},
+                raw={kind: decisions[kind][i].raw for kind in KINDS},
                 chosen=chosen,
                 decided=Decision("sentiment", 0.5, (0.0, 1.0), True) if unsupported else decisions[chosen][i],
             )
@@ -156,14 +164,15 @@ def conclude(weighed: Weighed, judged: Judged, ease: Ease, seconds: float, versi
         probability_fake=round(decided.probability_fake, 4),
         interval=(round(decided.interval[0], 4), round(decided.interval[1], 4)),
         expert=kind,
-        why=_why(label, decided, assessments, available),
+        why=_why(label, decided, assessments, available, ease.risk),
+        risk=ease.risk,
         perspectives={
             k: _view(perspectives[k], assessments[k], reliability[k] / total, k == kind, weighed) for k in KINDS
         },
         evidence=[_evidence_view(s) for s in weighed.stanced],
         other_claims=list(prepared.others),
         usage=_usage(weighed.usage, seconds),
-        warnings=_warnings(weighed),
+        warnings=_warnings(weighed, ease),
         model_versions=versions | _prompts(weighed),
     )
 
@@ -216,30 +225,16 @@ def _triple(row: Array) -> tuple[float, float, float]:
 
 
 def _perspectives(weighed: Weighed, judged: Judged) -> dict[Kind, Perspective]:
-    available, opinions = judged.available, judged.opinions
-    written, stanced, lang = weighed.written, weighed.stanced, weighed.prepared.lang
-    readable = available["evidence"]
-    summary = written.summary if written is not None else None
-    extracted = evidence.extract(stanced) if readable or not stanced else "The passages found could not be weighed."
-    failed = written is not None and written.failed is not None
-    said = reasoning.template(weighed.prior, written.opinion if written else None, weighed.writer or "")
-    if written is not None and written.explanation is not None:
-        said = f"{said} In the model's words: “{written.explanation}”"
-    if failed and written is not None:
-        said = f"Unavailable: {written.failed}"
-    elif lang == "other":
-        said = "Unavailable: the language is not supported."
-    found = weighed.found
+    texts = texts_of(weighed)
     return {
-        "evidence": Perspective(
-            "evidence",
-            readable,
-            f"{extracted} In {weighed.writer}'s words: “{summary}”" if summary else extracted,
-            opinions["evidence"],
-            tuple(found.queries),
-        ),
-        "reasoning": Perspective("reasoning", available["reasoning"], said, opinions["reasoning"]),
-        "sentiment": Perspective("sentiment", True, describe(weighed.tones), opinions["sentiment"]),
+        kind: Perspective(
+            kind,
+            judged.available[kind],
+            texts[kind],
+            judged.opinions[kind],
+            tuple(weighed.found.queries) if kind == "evidence" else (),
+        )
+        for kind in KINDS
     }
 
 
@@ -253,7 +248,13 @@ def _note(kind: Kind, weighed: Weighed, perspective: Perspective) -> str:
     return "how something is said tells little about whether it is true"
 
 
-def _why(label: Label, decided: Decision, assessments: dict[Kind, Assessment], available: dict[Kind, bool]) -> str:
+def _why(
+    label: Label,
+    decided: Decision,
+    assessments: dict[Kind, Assessment],
+    available: dict[Kind, bool],
+    risk: float | None,
+) -> str:
     passed = []
     for kind in KINDS[: KINDS.index(decided.expert)]:
         if not available[kind]:
@@ -270,8 +271,11 @@ def _why(label: Label, decided: Decision, assessments: dict[Kind, Assessment], a
     text += (
         f" It puts the probability that the claim is fake at {decided.probability_fake:.2f} ({low:.2f} to {high:.2f})."
     )
+    at = "" if risk is None else f" at a risk of {told(risk)}"
     if label == "unknown":
-        text += " That is too little to call it real or fake: it is too early to say."
+        text += f" That is too little to call it real or fake{at}: it is too early to say."
+    elif risk is not None:
+        text += f" That is enough to call it {label}{at}."
     return text
 
 
@@ -331,8 +335,10 @@ def _prompts(weighed: Weighed) -> dict[str, str]:
     return {f"prompt_{name}": version for name, version in asked.items()}
 
 
-def _warnings(weighed: Weighed) -> list[str]:
+def _warnings(weighed: Weighed, ease: Ease) -> list[str]:
     found = list(weighed.prepared.warnings)
+    if ease.risk is not None and all(math.isinf(at) for at in ease.threshold.values()):
+        found.append(f"no confidence is known to keep a risk of {told(ease.risk)}, so nothing is called real or fake")
     found += [f"{name} was not available: {reason}" for name, reason in weighed.found.unavailable.items()]
     if weighed.written is not None:
         if weighed.written.failed is not None:

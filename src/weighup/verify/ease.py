@@ -7,14 +7,16 @@ reasoning, else sentiment; and an expert per kind that sees content, knowledge a
 
 Ours: evaluators and experts are small bagged heads on the features of `knowledge.py` instead of tuned language
 models and BERT cross-attention; the probability is calibrated; below a confidence that held a chosen risk on held-out
-claims the verdict is "unknown". How they were fitted: `weights/ease.py`; the card: `_weights/ease.json`.
+claims the verdict is "unknown" (`calibrated.py`). How the heads were fitted: `weights/ease.py`; the card:
+`_weights/ease.json`.
 """
 
 from __future__ import annotations
 
 import functools
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weighup.registry import Method
-from weighup.verify import weights
+from weighup.verify import calibrated, weights
+from weighup.verify.calibrated import Calibration
 from weighup.verify.heads import Head
 from weighup.verify.knowledge import EVIDENCE, REASONING, SENTIMENT
 from weighup.verify.tone import NAMES
@@ -46,18 +49,25 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Who decided, P(fake), its 90 % interval, and whether that is too little to call (`unknown`)."""
+    """Who decided, P(fake), its 90 % interval, and whether that is too little to call (`unknown`).
+
+    `raw` is P(fake) before calibration."""
 
     expert: Kind
     probability_fake: float
     interval: tuple[float, float]
     unknown: bool
+    raw: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Ease:
     """The trained parts. Per kind: `opinions` -> P(real, fake, unknown); `evaluators` -> P(not reliable, reliable);
-    `experts` -> P(real, fake). `threshold`: least confidence per kind at which real or fake is said."""
+    `experts` -> P(real, fake). `threshold`: least confidence per kind at which real or fake is said.
+
+    With a `calibration`, the experts' P(fake) goes through it, and the threshold is the one that keeps `risk`: inf
+    where none does. Without one, the heads' own thresholds stand, and `risk` is None.
+    """
 
     opinions: dict[Kind, Head]
     evaluators: dict[Kind, Head]
@@ -65,16 +75,29 @@ class Ease:
     reliable_at: dict[Kind, float]
     threshold: dict[Kind, float]
     version: str
+    calibration: Calibration | None = None
+    risk: float | None = None
 
     @classmethod
-    def load(cls, folder: Path | None = None) -> Ease:
-        """The weights in `folder`, else the shipped ones; read once for each folder. Raises WeightsError.
+    def load(cls, folder: Path | None = None, risk: float | None = None) -> Ease:
+        """The weights in `folder`, else the shipped ones, with their calibration; read once for each folder and risk.
 
-        Logs a warning where they were fitted on top of other content weights than those that `folder` gives.
+        `risk` in (0, 1): share of wrong calls to keep to; None: what the calibration was shipped for. Raises
+        WeightsError, and InvalidInput if a risk is asked of heads without calibration. Logs a warning where the heads
+        were fitted on top of other content weights, or the calibration on other heads, than those that `folder` gives.
         """
+        calibrated.require(folder, risk)
         home = weights.find("ease", folder)
         _compare_content(home, weights.find("content", folder))
-        return _read(home)
+        calibration = Calibration.load(folder)
+        if calibration is None:
+            return _read(home)
+        return _calibrated(home, calibration, calibration.risk if risk is None else risk)
+
+    @classmethod
+    def read(cls, home: Path) -> Ease:
+        """The heads in `home` as they are, uncalibrated; not kept. Raises WeightsError."""
+        return _read.__wrapped__(home)
 
     @classmethod
     def from_parts(
@@ -87,9 +110,10 @@ class Ease:
         """Knowledge rows of one kind [n, d] -> its own verdict [n, 3]: P(real), P(fake), P(unknown)."""
         return self.opinions[kind](rows)
 
-    def reliability(self, kind: Kind, rows: Array, opinion: Array) -> Array:
-        """P(its own verdict is right), [n]."""
-        return self.evaluators[kind](evaluator_rows(rows, opinion))[:, 1]
+    def reliability(self, kind: Kind, rows: Array, opinions: Mapping[Kind, Array]) -> Array:
+        """P(its own verdict is right), [n]. `rows` are of that kind, `opinions` of all."""
+        seen = evaluator_rows(kind, rows, opinions)
+        return self.evaluators[kind](seen[:, : len(self.evaluators[kind].mean)])[:, 1]
 
     def select(self, reliability: dict[Kind, float], available: dict[Kind, bool]) -> Kind:
         """Evidence if reliable, else reasoning if reliable, else sentiment (section on selection in the paper).
@@ -104,12 +128,14 @@ class Ease:
     def decide(self, kind: Kind, rows: Array, content: Array, reliability: Array) -> list[Decision]:
         """Ask the expert of `kind` about n items. `rows` its knowledge [n, d], `content` [n, c], `reliability` [n]."""
         members = self.experts[kind].members(expert_rows(rows, content, reliability))[:, :, 1]
-        means = members.mean(0)
-        low, high = np.percentile(members, INTERVAL, axis=0)
+        raw = members.mean(0)
+        # The members go through the map as well, so that the interval stays around the probability.
+        fake, each = (raw, members) if self.calibration is None else (self.calibration(kind, v) for v in (raw, members))
+        low, high = np.percentile(each, INTERVAL, axis=0)
         floor = self.threshold[kind]
         return [
-            Decision(kind, float(p), (float(min(a, p)), float(max(b, p))), bool(max(p, 1 - p) < floor))
-            for p, a, b in zip(means, low, high, strict=True)
+            Decision(kind, float(p), (float(min(a, p)), float(max(b, p))), bool(max(p, 1 - p) < floor), float(before))
+            for p, a, b, before in zip(fake, low, high, raw, strict=True)
         ]
 
 
@@ -120,9 +146,14 @@ def _read(home: Path) -> Ease:
     shares = {name: _shares(card, name, home / "ease.json") for name in ("reliable_at", "threshold")}
     opinions = {kind: arrays.head(f"opinion/{kind}", _WIDTHS[kind], 3) for kind in KINDS}
     # As `evaluator_rows` and `expert_rows` put them together; the content is the prior twice and the tone.
-    evaluators = {kind: arrays.head(f"evaluator/{kind}", _WIDTHS[kind] + 4, 2) for kind in KINDS}
+    evaluators = {kind: arrays.head(f"evaluator/{kind}", None, 2) for kind in KINDS}
     experts = {kind: arrays.head(f"expert/{kind}", _WIDTHS[kind] + 2 + len(NAMES) + 1, 2) for kind in KINDS}
     return Ease.from_parts(opinions, evaluators, experts, {**card, **shares})
+
+
+@functools.cache
+def _calibrated(home: Path, calibration: Calibration, risk: float) -> Ease:
+    return replace(_read(home), threshold=calibration.thresholds(risk), calibration=calibration, risk=risk)
 
 
 def _shares(card: dict[str, Any], name: str, path: Path) -> dict[Kind, float]:
@@ -149,14 +180,34 @@ def _compare_content(home: Path, content_home: Path) -> None:
         )
 
 
-def evaluator_rows(rows: Array, opinion: Array) -> Array:
-    """What an evaluator sees: the perspective's numbers and its own verdict, with how decided that verdict is."""
-    return np.concatenate([rows, opinion, opinion.max(1, keepdims=True)], axis=1)
+def evaluator_rows(kind: Kind, rows: Array, opinions: Mapping[Kind, Array]) -> Array:
+    """What an evaluator sees, [n, d + 13]: the perspective's numbers, its own verdict with how decided that is, the
+    verdicts of the other two, and how far each of them agrees with it (the chance of one verdict, drawn from both).
+
+    `rows` [n, d]; `opinions` [n, 3] by kind.
+    """
+    own = opinions[kind]
+    parts = [rows, own, own.max(1, keepdims=True)]
+    for other in KINDS:
+        if other != kind:
+            parts += [opinions[other], (own * opinions[other]).sum(1, keepdims=True)]
+    return np.concatenate(parts, axis=1).astype(np.float32)
 
 
 def expert_rows(rows: Array, content: Array, reliability: Array) -> Array:
     """What an expert sees: its knowledge, the content, and the evaluator's assessment."""
     return np.concatenate([rows, content, reliability[:, None]], axis=1)
+
+
+def select_all(
+    reliability: Mapping[Kind, Array], available: Mapping[Kind, NDArray[np.bool_]], at: Mapping[Kind, float]
+) -> NDArray[np.int64]:
+    """As `Ease.select`, for n claims: places in KINDS [n]."""
+    chosen = np.full(len(reliability["sentiment"]), len(KINDS) - 1, np.int64)
+    for place in (1, 0):
+        kind = KINDS[place]
+        chosen[available[kind] & (reliability[kind] >= at[kind])] = place
+    return chosen
 
 
 def assess(available: bool, reliability: float, at: float, opinion: Array, note: str) -> Assessment:

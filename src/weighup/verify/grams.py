@@ -8,6 +8,8 @@ shipped.
 
 from __future__ import annotations
 
+import functools
+import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,8 +28,8 @@ MOST_CHARACTERS = 2000  # of a text that are looked at
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Grams of `low` to `high` units of one kind: `word`, `char` (blanks left out, for Chinese) or `inner` (runs of
-    characters within a word and its two blanks)."""
+    """Grams of `low` to `high` units of one kind: `word`, `token` (see `tokens`), `char` (blanks left out, for Chinese)
+    or `inner` (runs of characters within a word and its two blanks)."""
 
     kind: str
     low: int
@@ -41,6 +43,14 @@ class View:
 
 ENGLISH = (View("word", 1, 2), View("inner", 3, 5))
 CHINESE = (View("char", 1, 2), View("char", 1, 3), View("char", 1, 4))
+EXPERT = (View("token", 1, 2), View("inner", 2, 5))
+GATE = (View("token", 1, 2),)
+"""Of the experts for one domain each, which may be of posts, and of what tells domains apart (`content_mixture`)."""
+
+_TOKEN = re.compile(
+    r"https?://(?:www\.)?([\w.-]+)\S*|([@#]\w+)|(\d+(?:[.,]\d+)*%?)|([^\W\d_]+(?:['’-][^\W\d_]+)*)|([^\w\s])"
+)
+_LONGEST_SHAPE = 6  # digits of a number's shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +108,34 @@ def rows(text: str, views: Sequence[View], keys: Keys, idf: Array) -> Iterator[t
 
 
 def count(text: str, kind: str, length: int) -> tuple[Keys, Array]:
-    """The keys of a text's grams of one length, each once, and 1 + log of how often each is there."""
+    """The keys of a text's grams of one length, each once, and 1 + log of how often each is there.
+
+    Not to be written to: kept for the last texts, which several models read one after the other.
+    """
+    return _count(text[:MOST_CHARACTERS], kind, length)
+
+
+@functools.lru_cache(maxsize=2048)
+def _count(text: str, kind: str, length: int) -> tuple[Keys, Array]:
     found = Counter(zlib.crc32(f"{kind}{length}\x1f{gram}".encode()) for gram in _grams(text, kind, length))
     keys = np.fromiter(found.keys(), np.uint32, len(found))
-    return keys, np.asarray(1 + np.log(np.fromiter(found.values(), np.float32, len(found))), np.float32)
+    values = np.asarray(1 + np.log(np.fromiter(found.values(), np.float32, len(found))), np.float32)
+    keys.flags.writeable = values.flags.writeable = False
+    return keys, values
+
+
+def tokens(text: str) -> list[str]:
+    """What a post is made of, in order and in lower case: words, tags and handles, the site of a link, each number and
+    its shape (N for every character of it, six at most), and every other mark, emoji among them, by itself."""
+    found: list[str] = []
+    for site, tag, number, word, mark in _TOKEN.findall(text.lower()):
+        if site:
+            found.append(f"url:{site}")
+        elif number:
+            found += [number, "N" * min(len(number), _LONGEST_SHAPE)]
+        else:
+            found.append(tag or word or mark)
+    return found
 
 
 def _known(found: Keys, values: Array, keys: Keys, idf: Array) -> tuple[NDArray[np.int64], Array]:
@@ -112,9 +146,9 @@ def _known(found: Keys, values: Array, keys: Keys, idf: Array) -> tuple[NDArray[
 
 def _grams(text: str, kind: str, length: int) -> Iterator[str]:
     """The grams of a text, in order, as often as they are there."""
-    text = text[:MOST_CHARACTERS].lower()
-    if kind == "word":
-        units = words(text)
+    text = text.lower()
+    if kind in ("word", "token"):
+        units = words(text) if kind == "word" else tokens(text)
         yield from (" ".join(units[i : i + length]) for i in range(len(units) - length + 1))
     elif kind == "char":
         joined = "".join(text.split())

@@ -22,11 +22,9 @@ from weighup.models.onnx import OnnxModel
 from weighup.verify import weights
 from weighup.verify.stance_features import FEATURES, features
 from weighup.verify.stance_wide import Wide
+from weighup.verify.stance_windows import CLS, MAX_CLAIM_TOKENS, MAX_TOKENS, SEP, merged, windows
 
 STANCES = ("supports", "refutes", "neutral")
-MAX_TOKENS = 160
-MAX_CLAIM_TOKENS = 96
-_CLS, _SEP = 101, 102
 
 
 class Stances(Protocol):
@@ -77,7 +75,9 @@ class StanceModel:
     def score(self, pairs: Sequence[tuple[str, str]], *, batch_size: int = 32) -> NDArray[np.float32]:
         """(claim, passage) pairs -> probabilities, float32 [n_pairs, 3] in `STANCES` order, rows in input order.
 
-        Equal pairs are scored once. Raises ValueError if batch_size < 1.
+        A passage that does not fit is read in overlapping windows, a bounded number of them (`stance_windows.py`), and
+        has the stance of the one that takes a side most clearly. Equal pairs are scored once. Raises ValueError if
+        batch_size < 1.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
@@ -86,24 +86,26 @@ class StanceModel:
         place: dict[tuple[str, str], int] = {}
         row = [place.setdefault((claim, passage), len(place)) for claim, passage in pairs]
         distinct = list(place)
-        ids, types = encode_pairs(self._tokenizer, distinct)
-        feats = features(distinct)
-        out = self._wide.logits(ids, types, feats)
-        by_length = sorted(range(len(distinct)), key=lambda i: len(ids[i]))
+        read = windows(self._tokenizer, distinct)
+        feats = features(read.texts)
+        out = self._wide.logits(read.ids, read.types, feats)
+        by_length = sorted(range(len(read.ids)), key=lambda i: len(read.ids[i]))
         for start in range(0, len(by_length), batch_size):
             batch = by_length[start : start + batch_size]
             inputs: dict[str, NDArray[Any]] = {
-                "ids": padded([ids[i] for i in batch]),
-                "types": padded([types[i] for i in batch]),
+                "ids": padded([read.ids[i] for i in batch]),
+                "types": padded([read.types[i] for i in batch]),
                 "features": feats[batch],
             }
             out[batch] += self._network.run(inputs)[0]
+        if len(out) > len(distinct):
+            out = merged(out, read.rows, len(distinct))
         return softmax(out / self._wide.temperature)[row]
 
 
 def _try_out(network: OnnxModel) -> None:
     """Run one empty pair. Raises WeightsError if the graph does not take or give what it should."""
-    ids, types = np.array([[_CLS, _SEP, _SEP]], np.int64), np.array([[0, 0, 1]], np.int64)
+    ids, types = np.array([[CLS, SEP, SEP]], np.int64), np.array([[0, 0, 1]], np.int64)
     feeds: dict[str, NDArray[Any]] = {"ids": ids, "types": types, "features": np.zeros((1, len(FEATURES)), np.float32)}
     try:
         logits = np.asarray(network.run(feeds)[0])
@@ -140,7 +142,7 @@ def encode_pairs(
     for claim, passage in pairs:
         first = tokens[claim][: min(MAX_CLAIM_TOKENS, max_tokens - 3)]
         second = tokens[passage][: max_tokens - 3 - len(first)]
-        ids.append([_CLS, *first, _SEP, *second, _SEP])
+        ids.append([CLS, *first, SEP, *second, SEP])
         types.append([0] * (len(first) + 2) + [1] * (len(second) + 1))
     return ids, types
 

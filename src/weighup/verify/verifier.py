@@ -26,7 +26,7 @@ from weighup.retrieve.store import EvidenceStore
 from weighup.retrieve.types import Source
 from weighup.settings import Settings, load_settings
 from weighup.texts import clean, language
-from weighup.verify import decision, weights
+from weighup.verify import calibrated, decision, weights
 from weighup.verify.bounds import without_later
 from weighup.verify.content import ContentModel
 from weighup.verify.contract import Verdict
@@ -48,7 +48,8 @@ class Verifier:
 
     `offline`: nothing leaves this machine (no online sources, no remote language model). `search=False`: only a
     claim's own evidence. `brief`: no text is generated. Models, store and sources may be given instead of what the
-    settings name; None means none. Raises WeightsError if the folder in `verify.weights` cannot be used.
+    settings name; None means none. Raises WeightsError if the folder in `verify.weights` cannot be used, InvalidInput
+    if its heads have no calibration by which `verify.risk` could be kept.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Verifier:
         self.brief = self.settings.verify.brief if brief is None else brief
         limits = self.settings.verify
         weights.check(limits.weights)
+        calibrated.require(limits.weights, limits.risk)
         self.run_meter = Meter(Budget(limits.run_tokens, limits.run_seconds, limits.run_usd))
         self._given_model = language_model
         self._given_encoder = encoder
@@ -103,14 +105,25 @@ class Verifier:
 
         For measuring: nothing is written down in words. One batch: memory grows with the number of claims.
         """
+        weighed = self.weigh(claims)
+        done = iter(decision.judge([w for w in weighed if w is not None], self._ease))
+        return [None if w is None else next(done) for w in weighed]
+
+    def weigh(self, claims: Sequence[Claim]) -> list[Weighed | None]:
+        """All that is gathered about each claim, before anything is evaluated, in order; None: not checkable.
+
+        For training and measuring, as `judge`.
+        """
         prepared = [self._prepare(claim) for claim in claims]
         todo = [p for p in prepared if p.checkability.checkable]
-        done = iter(decision.judge(self._weigh(todo, self._budget()), self._ease) if todo else [])
+        done = iter(self._weigh(todo, self._budget()) if todo else [])
         return [next(done) if p.checkability.checkable else None for p in prepared]
 
     def versions(self) -> dict[str, str]:
         """The version of every model that takes part."""
         parts = {"ease": self._ease.version, "stance": self._stance_model.version, "content": self._content.version}
+        if self._ease.calibration is not None:
+            parts["calibration"] = self._ease.calibration.version
         parts["encoder"] = f"{self._encoder.name}@{self._encoder.version}"
         if self._writer is not None:
             parts["language_model"] = f"{self._writer.name}@{self._writer.version}"
@@ -190,6 +203,7 @@ class Verifier:
                 prior=float(priors[i]),
                 leaning=float(leanings[i]),
                 tones=tones[i],
+                vector=vectors[i],
                 written=written[i],
                 writer=self._writer.name if self._writer is not None else None,
                 usage=meters[i].usage,
@@ -263,7 +277,7 @@ class Verifier:
 
     @functools.cached_property
     def _ease(self) -> Ease:
-        return Ease.load(self.settings.verify.weights)
+        return Ease.load(self.settings.verify.weights, self.settings.verify.risk)
 
     @functools.cached_property
     def _language_model(self) -> LanguageModel | None:

@@ -1,8 +1,9 @@
 """Where the trained parts are read from, and whether they are whole: a folder of the user's, else what is shipped.
 
 A part is its card, `<part>.json`, and the files whose sha256 the card records (under `sha256` or `files`). A folder
-may hold some of the parts; the others are the shipped ones. Everything is checked where it is read, once in a process
-for each folder; only the hashes of the shipped files are left to a test, for speed.
+may hold some of the parts; the others are the shipped ones, but for a calibration, which says nothing of other heads
+than its own. Everything is checked where it is read, once in a process for each folder; only the hashes of the shipped
+files are left to a test, for speed.
 """
 
 from __future__ import annotations
@@ -22,12 +23,15 @@ from weighup.errors import WeightsError
 from weighup.files import sha256
 from weighup.verify.heads import Head
 
-Part = Literal["content", "ease", "stance"]
+Part = Literal["content", "ease", "calibration", "stance"]
 PARTS: dict[Part, tuple[str, ...]] = {
     "content": ("content.npz",),
     "ease": ("ease.npz",),
+    "calibration": ("calibration.npz",),
     "stance": ("stance.onnx", "stance-wide.npz"),
 }
+OF: dict[Part, Part] = {"calibration": "ease"}
+"""A part measured on another: it may be missing, and the shipped one is not put on top of another of the user's."""
 FORMAT = 1
 """The layout of cards and arrays that this version reads; a card without `format` has the first."""
 TOKENIZER = "minilm-tokenizer.json"
@@ -38,6 +42,7 @@ SHIPPED = Path(__file__).parent.parent / "_weights"
 def find(part: Part, folder: Path | None) -> Path:
     """The folder that has the part, absolute: `folder` if it holds any file of the part, else the shipped one.
 
+    A part of another (`OF`) is not taken from the shipped ones if `folder` holds that other: `has` says if it is there.
     Raises WeightsError if `folder` is not a folder or holds no part at all.
     """
     if folder is None:
@@ -53,7 +58,13 @@ def find(part: Part, folder: Path | None) -> Path:
             f"{folder}: holds no trained part; looked for {_told()}; "
             "train one with `weighup train` or leave --weights out"
         )
-    return home if part in held else SHIPPED
+    return home if part in held or OF.get(part) in held else SHIPPED
+
+
+def has(part: Part, folder: Path | None) -> bool:
+    """Whether any file of the part is where `find` says. Raises WeightsError, as `find` does."""
+    home = find(part, folder)
+    return any(os.path.lexists(home / file) for file in _files(part))
 
 
 def card(part: Part, folder: Path | None) -> dict[str, Any]:
@@ -73,7 +84,8 @@ def recorded(part: Part, folder: Path | None, name: str) -> str | None:
 def check(folder: Path | None) -> None:
     """Raises WeightsError if a folder of the user's cannot be used: early, before models are loaded. None is fine."""
     for part in PARTS if folder is not None else ():
-        card(part, folder)
+        if part not in OF or has(part, folder):
+            card(part, folder)
 
 
 def digests(part: Part, card: Mapping[str, Any], path: Path) -> dict[str, str]:

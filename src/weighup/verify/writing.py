@@ -12,7 +12,7 @@ from pathlib import Path
 
 from weighup.errors import BudgetExceeded, WeighupError
 from weighup.models.metering import Meter
-from weighup.models.types import LanguageModel, Prompt, Question
+from weighup.models.types import LanguageModel, Prompt, Question, Reply
 from weighup.retrieve.hostile import defuse
 from weighup.retrieve.types import Evidence
 from weighup.texts import shorten
@@ -41,25 +41,38 @@ def opine(model: LanguageModel, claim: str, lang: str, meter: Meter, folder: Pat
 
     Failures and spent budgets are told in the result, never raised.
     """
-    done = Written()
+    return opine_all(model, [claim], meter, folder, lang)[0]
+
+
+def opine_all(
+    model: LanguageModel, claims: Sequence[str], meter: Meter, folder: Path | None, lang: str = "en"
+) -> list[Written]:
+    """As `opine`, for many claims of one language under one meter: all choices, then all explanations."""
     judge, explain = prompt("judge", lang, folder), prompt("explain", lang, folder)
-    choice = model.choose([Question(judge.fill(claim=claim, passages=""), judge.answers, judge.system)], meter=meter)[0]
-    if isinstance(choice.error, BudgetExceeded):  # not the model's fault: go on as a brief check would
-        done.warnings.append(f"nothing was written: {choice.error}")
-        return done
-    done.prompts["judge"] = judge.version
-    if choice.error is not None:
-        done.failed = choice.error
-        return done
-    real, fake, unknown = choice.probabilities
-    done.opinion = (real, fake, unknown)
-    done.prompts["explain"] = explain.version
-    text = _text(model, Prompt(explain.fill(claim=claim, passages=""), explain.system, explain.max_tokens), meter, done)
-    if text is not None and reasoning.repeats(text, claim):
-        done.warnings.append("the model's explanation was dropped: it only repeats the claim")
-    else:
-        done.explanation = text
-    return done
+    questions = [Question(judge.fill(claim=claim, passages=""), judge.answers, judge.system) for claim in claims]
+    found: list[Written] = []
+    for choice in model.choose(questions, meter=meter):
+        done = Written()
+        found.append(done)
+        if isinstance(choice.error, BudgetExceeded):  # not the model's fault: go on as a brief check would
+            done.warnings.append(f"nothing was written: {choice.error}")
+            continue
+        done.prompts["judge"] = judge.version
+        if choice.error is not None:
+            done.failed = choice.error
+            continue
+        real, fake, unknown = choice.probabilities
+        done.opinion = (real, fake, unknown)
+    asked = [(claim, done) for claim, done in zip(claims, found, strict=True) if done.opinion is not None]
+    prompts = [Prompt(explain.fill(claim=c, passages=""), explain.system, explain.max_tokens) for c, _ in asked]
+    for (claim, done), reply in zip(asked, model.generate(prompts, meter=meter), strict=True):
+        done.prompts["explain"] = explain.version
+        text = _told(reply, done)
+        if text is not None and reasoning.repeats(text, claim):
+            done.warnings.append("the model's explanation was dropped: it only repeats the claim")
+        else:
+            done.explanation = text
+    return found
 
 
 def summarise(
@@ -78,7 +91,8 @@ def summarise(
     file = prompt("summarise", lang, folder)
     done.prompts["summarise"] = file.version
     listed = "\n".join(f"[{i}] {text}" for i, text in enumerate(texts, 1))
-    text = _text(model, Prompt(file.fill(claim=claim, passages=listed), file.system, file.max_tokens), meter, done)
+    asked = Prompt(file.fill(claim=claim, passages=listed), file.system, file.max_tokens)
+    text = _told(model.generate([asked], meter=meter)[0], done)
     if text is None:
         return
     fault = "it only repeats the claim" if reasoning.repeats(text, claim) else evidence.grounded(text, claim, texts)
@@ -88,8 +102,7 @@ def summarise(
         done.warnings.append(f"the model's summary of the evidence was dropped: {fault}")
 
 
-def _text(model: LanguageModel, asked: Prompt, meter: Meter, done: Written) -> str | None:
-    reply = model.generate([asked], meter=meter)[0]
+def _told(reply: Reply, done: Written) -> str | None:
     if reply.error is not None:
         done.warnings.append(f"a text could not be written: {reply.error}")
         return None

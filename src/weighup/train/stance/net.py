@@ -7,6 +7,8 @@ ten states, (ordinary, function word, number, negation, mark) by (in the other t
 four-way pooling, and the lexical features that enter the head.
 """
 
+# mypy: disable-error-code="misc,no-any-return"
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -130,10 +132,12 @@ def neighbours(vocab: dict[str, int], words: Tensor, among: set[str], k: int = 8
     Words that share the first four letters (plurals, tenses) are left out: swapping them changes no meaning.
     """
     names = [t for t in vocab if t.isalpha() and len(t) >= 4 and t in among]
+    if not names:
+        return {}
     unit = F.normalize(words[torch.tensor([vocab[t] for t in names])], dim=-1)
     near: dict[str, list[str]] = {}
     for start in range(0, len(names), 2000):
-        best = (unit[start : start + 2000] @ unit.T).topk(4 * k, dim=-1).indices
+        best = (unit[start : start + 2000] @ unit.T).topk(min(4 * k, len(names)), dim=-1).indices
         for row, name in zip(best.tolist(), names[start : start + 2000], strict=True):
             near[name] = [names[j] for j in row if names[j][:4] != name[:4]][:k]
     return {name: others for name, others in near.items() if others}

@@ -1,0 +1,1 @@
+"""Fitting EASE: evaluators, experts and calibration, each step on predictions made out of fold."""
