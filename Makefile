@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 export WEIGHUP_DATA ?= ../shared/data
 
-.PHONY: help run test lint claims bench docs clean models
+.PHONY: help run test lint claims bench weights docs clean models
 
 help:  ## say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/'
@@ -37,6 +37,30 @@ claims: models $(VENV)/.dev  ## measure the published claims against their basel
 bench: models $(VENV)/.dev  ## run every benchmark
 	@$(BIN)/python benchmarks/run_all.py
 
+weights: out/weights/ease.done  ## remake everything trained that is shipped (hours; a finished step is not done again)
+
+# Content, then stance, then what is fitted on top of both. `rm out/weights/NAME.done` does a step anew.
+WEIGHTS := src/weighup/_weights
+TRAINING := $(VENV)/.train $(wildcard src/weighup/train/*.py)
+
+out/weights/content.done: weights/content.py $(TRAINING)
+	@mkdir -p $(@D)
+	$(BIN)/python weights/content.py --data $(WEIGHUP_DATA) --out $(WEIGHTS) --vectors out/weights/vectors.npz \
+	  --halves out/weights/content
+	touch $@
+
+out/weights/stance.done: weights/stance.py $(TRAINING) $(wildcard src/weighup/train/stance/*.py)
+	@mkdir -p $(@D)
+	$(BIN)/weighup models pull minilm-train
+	$(BIN)/python weights/stance.py --data $(WEIGHUP_DATA) --start encoder --minutes 75 --out $(WEIGHTS)
+	touch $@
+
+# What the language model says of the claims is kept with the project: it is not asked again.
+out/weights/ease.done: weights/ease.py out/weights/content.done out/weights/stance.done \
+  $(wildcard src/weighup/train/ease/*.py)
+	@$(BIN)/python weights/ease.py --data $(WEIGHUP_DATA) --out $(WEIGHTS)
+	touch $@
+
 docs: $(VENV)/.docs  ## build the documentation into site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir site
 	echo "documentation: site/index.html"
@@ -55,6 +79,12 @@ $(VENV)/.core: pyproject.toml | $(BIN)/python
 $(VENV)/.dev: $(VENV)/.core
 	@echo "installing what the tests need …"
 	$(PIP) install -e '.[dev]'
+	touch $@
+
+$(VENV)/.train: $(VENV)/.core
+	@echo "installing what training needs …"
+	$(PIP) install torch==2.13.0
+	$(PIP) install -e '.[train]'
 	touch $@
 
 $(VENV)/.docs: $(VENV)/.core

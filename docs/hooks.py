@@ -13,15 +13,6 @@ from typing import Any
 
 from weighup.claims import as_markdown, stored
 
-WAYS = {
-    "content": "content only",
-    "evidence_always": "evidence always",
-    "reasoning_always": "reasoning always",
-    "sentiment_always": "sentiment always",
-    "mean": "average of experts",
-    "ease": "EASE",
-}
-
 NOT_YET = "*Not measured yet.*"
 MEASURED = re.compile(r"(<!-- measured: [^\n]+ -->\n).*?(\n<!-- measured: end -->)", re.DOTALL)
 
@@ -40,7 +31,9 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     results = Path(page.file.src_dir) / "results"
     places = {
         "<!-- claim results -->": lambda: as_markdown(stored(results / "claims")),
-        "<!-- ease results -->": ease,
+        "<!-- evaluator results -->": evaluators,
+        "<!-- evaluator comparison -->": lambda: compared(results / "evaluators.json"),
+        "<!-- calibration results -->": calibration,
         "<!-- content results -->": content,
         "<!-- check results -->": lambda: check(results / "check.json"),
         "<!-- store results -->": lambda: flat(results / "store.json"),
@@ -57,17 +50,55 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     return markdown
 
 
-def ease() -> str:
-    """Macro-F1 of every way of deciding, by share q of evidence kept, from the card of the shipped weights."""
-    card = json.loads((files("weighup") / "_weights" / "ease.json").read_text(encoding="utf-8"))
+def card_of(part: str) -> dict[str, Any]:
+    """A shipped part's card."""
+    found: dict[str, Any] = json.loads((files("weighup") / "_weights" / f"{part}.json").read_text(encoding="utf-8"))
+    return found
+
+
+def evaluators() -> str:
+    """How well each evaluator tells when its perspective is right, out of fold, from the card of the heads."""
     rows = []
-    for name, by_q in card["test"].items():
-        for q, row in by_q.items():
-            scores = [f"{row[way]['macro_f1']:.3f} ({row[way]['auroc']:.3f})" for way in WAYS]
-            right = "–" if row["right_when_called"] is None else f"{row['right_when_called']:.2f}"
-            called = f"{row['called']:.2f}"
-            rows.append([f"`{name}`", q.removeprefix("q="), *scores, called, right, f"{row['brier']:.3f}"])
-    return table(["set", "q", *WAYS.values(), "called", "right when called", "Brier"], rows)
+    for kind, about in card_of("ease")["tried_out_of_fold"]["evaluator"].items():
+        parts = {"all": about["all"], **about["by_set"], **{f"q = {q}": row for q, row in about["by_q"].items()}}
+        rows += [
+            [kind, name, *(dash(row[key]) for key in ("rows", "right", "auroc", "brier", "ece"))]
+            for name, row in parts.items()
+        ]
+    return table(["perspective", "rows of", "rows", "right", "AUROC", "Brier", "ECE"], rows)
+
+
+def compared(path: Path) -> str:
+    """Ways of assessing reliability, side by side."""
+    if not path.is_file():
+        return NOT_YET
+    found = json.loads(path.read_text(encoding="utf-8"))
+    columns = list(found["rows"][0])
+    return table(columns, [[dash(row[name]) for name in columns] for row in found["rows"]])
+
+
+def calibration() -> str:
+    """Calibration errors and the risk on halves that took no part, from the card of the calibration."""
+    card = card_of("calibration")
+    maps = [
+        [kind, about["map"], about["fitted_on"], dash(about["ece"]["before"]), dash(about["ece"]["after"])]
+        for kind, about in card["maps"].items()
+    ]
+    selected = card["ece_of_the_selected"]
+    maps.append(["whichever was selected", "–", "–", dash(selected["before"]), dash(selected["after"])])
+    risks = [
+        [asked, *(dash(about[way][key]) for way in ("one", "each") for key in ("risk", "called"))]
+        for asked, about in card["risk_on_held_out_halves"].items()
+    ]
+    columns = ["asked", "one threshold: risk", "called", "one an expert: risk", "called"]
+    return f"{table(['expert', 'map', 'fitted on', 'ECE before', 'ECE after'], maps)}\n\n{table(columns, risks)}"
+
+
+def dash(value: Any) -> str:
+    """A cell: floats to three places, nothing as a dash."""
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def check(path: Path) -> str:

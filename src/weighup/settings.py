@@ -100,6 +100,9 @@ class VerifySettings(_Section):
     summarise: Literal["auto", "always", "never"] = Field(
         "auto", description="whether the language model sums up the evidence; auto: unless it is the built-in one"
     )
+    evaluator: Literal["heads", "language_model"] = Field(
+        "heads", description="who assesses reliability; the language model needs its part `evaluator` in `weights`"
+    )
     prompts: Path | None = Field(None, description="folder of prompt files that replace the shipped ones")
     weights: Path | None = Field(None, description="folder of trained parts that replace the shipped ones")
     risk: float | None = Field(

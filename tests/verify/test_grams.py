@@ -24,6 +24,20 @@ def test_runs_of_characters(kind: str, text: str, length: int, count: int) -> No
     assert len(grams.count(text, kind, length)[0]) == count  # " da", "dam", "am " within a word; blanks left out
 
 
+def test_tokens_of_a_post_keep_tags_links_numbers_and_marks() -> None:
+    found = grams.tokens("RT @WHO: 1,234 new #COVID19 cases! https://www.who.int/a?b=1 Don't panic 😷")
+    assert found == "rt @who : 1,234 NNNNN new #covid19 cases ! url:who.int don't panic 😷".split()
+    assert grams.tokens("") == []
+
+
+def test_what_is_kept_of_a_text_cannot_be_written_to() -> None:
+    keys, values = grams.count("the dam broke", "token", 1)
+    for array in (keys, values):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0
+    assert grams.count("the dam broke", "word", 1)[0].tolist() != keys.tolist()  # a kind has grams of its own
+
+
 def test_the_same_numbers_as_scikit_learns() -> None:
     view = (View("char", 1, 3),)
     texts = [text.replace(" ", "").lower() for text in TEXTS]

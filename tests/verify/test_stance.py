@@ -123,9 +123,14 @@ def test_of_a_book_a_bounded_number_of_windows_is_read_the_closest_ones() -> Non
     assert passage.startswith(read.texts[0][1])
 
 
-def test_windows_are_merged_into_the_one_that_takes_a_side() -> None:
-    logits = np.array([[0, 0, 3], [2, 0, 0], [0, 1, 0], [0, 0, 1]], dtype=np.float32)
-    np.testing.assert_array_equal(merged(logits, [0, 0, 0, 1], 2), logits[[1, 3]])
+def test_of_merged_windows_those_that_take_a_side_weigh_more() -> None:
+    scored = np.array([[0.1, 0.1, 0.8], [0.7, 0.1, 0.2], [0.2, 0.3, 0.5]], dtype=np.float32)
+    found = merged(scored, [0, 0, 1], 2)
+    weights = np.array([(0.1 / 0.8) ** 2, (0.7 / 0.2) ** 2])
+    np.testing.assert_allclose(found[0], weights @ scored[:2] / weights.sum(), rtol=1e-5)
+    np.testing.assert_array_equal(found[1], scored[2])
+    certain = merged(np.array([[1, 0, 0], [0, 0, 1]], dtype=np.float32), [0, 0], 1)
+    np.testing.assert_allclose(certain, [[1, 0, 0]], atol=1e-6)
 
 
 def test_a_sentence_far_down_a_passage_is_seen(model: StanceModel) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from weighup.cli import train_ease, train_stance
+from weighup.cli import train_ease, train_evaluator, train_stance
 
 if TYPE_CHECKING:
     from weighup.train.labelled import Labelled
@@ -26,6 +26,7 @@ app.command("all")(train_ease.everything)
 app.command("perspectives")(train_ease.perspectives)
 app.command("stance")(train_stance.stance)
 app.command("evaluators")(train_ease.evaluators)
+app.command("evaluator-lm")(train_evaluator.language_model_evaluator)
 app.command("experts")(train_ease.experts)
 app.command("calibration")(train_ease.calibration)
 
@@ -78,8 +79,12 @@ def content_trained(
     drop_leaks: bool,
     quiet: bool,
     shares: tuple[float, float, float] = SHARES,
+    spare_valid: bool = False,
 ) -> Trained:
-    """Do what `weighup train content` does, all but showing what came of it."""
+    """Do what `weighup train content` does, all but showing what came of it.
+
+    `spare_valid`: keep valid rows for what is fitted on top, and choose on a part of train.
+    """
     from weighup.console import progress
     from weighup.train.labelled import parse_labels, read_labelled, require_trainable
 
@@ -88,6 +93,10 @@ def content_trained(
         rows = read_labelled(data, labels=mapping)
         require_trainable(rows)
         rows, notes = split_rows(rows, seed, by_time=by_time, drop_leaks=drop_leaks, shares=shares)
+        if spare_valid:
+            rows, _ = split_rows(
+                [row for row in rows if row.split != "valid"], seed, by_time=False, drop_leaks=drop_leaks
+            )
     need("sklearn", "scipy")
     from weighup.files import sha256
     from weighup.models.open import encoder

@@ -166,7 +166,17 @@ def everything(
     """
     from weighup.cli.train import content_trained, show_content
 
-    done = content_trained(data, out, labels, seed, by_time=False, drop_leaks=drop_leaks, quiet=quiet, shares=SHARES)
+    done = content_trained(
+        data,
+        out,
+        labels,
+        seed,
+        by_time=False,
+        drop_leaks=drop_leaks,
+        quiet=quiet,
+        shares=SHARES,
+        spare_valid=True,
+    )
     if not as_json:
         show_content(done.card)
     if stance_minutes:

@@ -59,7 +59,7 @@ def language_model_evaluator(
     require_training()
     with progress("weighup: reading", show=not quiet):
         rows = fewer(read_labelled(data, labels=mapping), limit)
-        rows, notes = split_rows(rows, seed, by_time=False, drop_leaks=drop_leaks, draw=False)
+        rows, notes = split_rows(rows, seed, by_time=False, drop_leaks=drop_leaks, shares=None)
     for note in notes:
         typer.echo(f"weighup: {note}", err=True)
     config = {

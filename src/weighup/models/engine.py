@@ -67,14 +67,18 @@ class LlamaEngine:
     The state of prompts read lately is kept, so that what a prompt has in common with an earlier one is not read again.
     """
 
-    def __init__(self, path: Path, *, context: int, threads: int, slots: int = 1) -> None:
+    def __init__(self, path: Path, *, context: int, threads: int, slots: int = 1, adapter: Path | None = None) -> None:
+        """`adapter`: a GGUF LoRA adapter to put on the model."""
         self.context = context
         self._folder = _socket_folder()
         # The socket's name is needed only while the server starts; the folder goes once it listens.
         try:
-            self._server = _start(path, self._folder / "llm.sock", context=context, threads=threads, slots=slots)
+            self._server = _start(
+                path, self._folder / "llm.sock", context=context, threads=threads, slots=slots, adapter=adapter
+            )
         except RuntimeError as error:
-            raise ModelUnavailable(f"{path}: the engine cannot load this file as a GGUF model: {error}") from error
+            what = "this file as a GGUF model" if adapter is None else f"this file with the adapter {adapter}"
+            raise ModelUnavailable(f"{path}: the engine cannot load {what}: {error}") from error
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -152,11 +156,13 @@ def _refusal(error: Any) -> WeighupError:
     return ModelUnavailable(f"the embedded engine refused the request: {str(error)[:300]}")
 
 
-def _start(path: Path, socket: Path, *, context: int, threads: int, slots: int) -> Any:
+def _start(path: Path, socket: Path, *, context: int, threads: int, slots: int, adapter: Path | None) -> Any:
     import xllamacpp
 
     params = xllamacpp.CommonParams()
     params.model.path = str(path)
+    if adapter is not None:
+        params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(str(adapter), 1.0)]
     params.hostnames = [str(socket)]
     params.api_keys = [secrets.token_hex(32)]
     params.verbosity = -1

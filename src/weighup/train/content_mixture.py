@@ -4,7 +4,7 @@ A domain is a set, or a file of a user's. Where it has `OWN_LEAST` claims it get
 and characters, embedding and tone: logistic regression on TF-IDF grams as they are, or weighed by their naive Bayes
 log-count ratio (Wang & Manning 2012), whichever has the better AUROC on valid. How much each expert heeds the model of
 all domains, its own and the vote of near claims is a logistic regression on valid without negative weights; its shift
-puts one half where macro-F1 is best. The gate is a logistic regression over the domains.
+puts one half where macro-F1 is best. The gate is a logistic regression over the domains, its biases fitted on valid.
 """
 
 from __future__ import annotations

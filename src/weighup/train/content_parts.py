@@ -49,7 +49,7 @@ class Part:
 
     def where(self, chosen: NDArray[np.bool_]) -> Part:
         """The claims that `chosen` [n] says."""
-        texts = [self.texts[i] for i in np.flatnonzero(chosen)]
+        texts = [self.texts[i] for i in np.flatnonzero(chosen).tolist()]
         vectors = None if self.vectors is None else self.vectors[chosen]
         return Part(texts, self.fake[chosen], self.sets[chosen], vectors)
 

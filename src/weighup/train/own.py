@@ -31,7 +31,7 @@ from weighup.train.labelled import LABELS, LEAST, Labelled
 from weighup.verify import weights
 from weighup.verify.content import ContentModel
 
-_OWN = {"en": ("en/", "en_dense", "tone/"), "zh": ("zh/", "tone_zh/")}
+_OWN = {"en": ("en/", "en_dense", "tone/", "mix", "gate/", "memory/", "own"), "zh": ("zh/", "tone_zh/")}
 """How the names of a language's arrays begin."""
 
 

@@ -1,10 +1,10 @@
 """A mixture of content experts: one for each kind of claims it was trained on, and a gate that says which kind it is.
 
 Mixture of experts (Jacobs, Jordan, Nowlan & Hinton 1991, doi 10.1162/neco.1991.3.1.79): a gate, a softmax over tokens,
-embedding and tone, says how much a claim looks like those of each domain; the experts' probabilities are averaged by it.
-Ours: gate and experts are fitted one after the other, since which domain a training claim is from is known. An expert
-adds, with weights and a shift of its own: the model of all domains together; a linear model over grams of its domain
-alone, where there is enough of it; and a vote.
+embedding and tone, says how much a claim looks like those of each domain, and by that the experts' probabilities are
+averaged. Ours: gate and experts are fitted one after the other, since which domain a training claim is from is known.
+An expert adds, with weights and a shift of its own: the log-odds of the model of all domains together; those of a
+linear model over grams of its domain alone, where there is enough of it; and a vote.
 
 The vote is of the domain's training claims, each the more the nearer its embedding is (kernel regression, Nadaraya
 1964, Watson 1964). What is kept of a claim is its embedding on the first principal axes, a byte each, and its vote; no
@@ -144,7 +144,7 @@ class Mixture:
         for domain in range(shares.shape[1]):
             here = np.flatnonzero(shares[:, domain])
             if len(here):
-                terms = self.terms(domain, [texts[i] for i in here], union[here], vectors[here], dense[here])
+                terms = self.terms(domain, [texts[i] for i in here.tolist()], union[here], vectors[here], dense[here])
                 own = np.clip(terms @ self.mix[domain], -_FARTHEST, _FARTHEST)
                 mean[here] += shares[here, domain] / (1 + np.exp(-own))
         return np.asarray(np.log(mean) - np.log1p(-mean), np.float32)

@@ -11,14 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weighup.dates import iso
+from weighup.errors import ModelUnavailable
 from weighup.models.metering import Usage
 from weighup.texts import words
-from weighup.verify import evidence, reasoning
 from weighup.verify.calibrated import told
 from weighup.verify.checkworthy import Checkability
 from weighup.verify.contract import AssessmentView, EvidenceView, Label, PerspectiveView, UsageView, Verdict
-from weighup.verify.ease import Decision, Ease, assess
+from weighup.verify.ease import Decision, Ease, assess, select_all
+from weighup.verify.evaluators import Assessed, Cases, Evaluator, HeadsEvaluator
 from weighup.verify.gathering import Found
+from weighup.verify.justify import justify
 from weighup.verify.knowledge import logit, reasoning_row, sentiment_row
 from weighup.verify.telling import texts_of
 from weighup.verify.types import KINDS, Assessment, Claim, Kind, Perspective, Stanced
@@ -81,7 +83,8 @@ class Judged:
     """What every expert says of one claim and which of them decided. `content`: P(fake) by the content model alone.
 
     `opinions`: P(real, fake, unknown) by each perspective; `fake`: P(fake) by each expert, asked whatever its evaluator
-    says of it, and `raw` the same before calibration; `label`: what is said of the claim.
+    says of it, and `raw` the same before calibration; `label`: what is said of the claim; `justifications`: what the
+    evaluator itself wrote, if it writes.
     """
 
     available: dict[Kind, bool]
@@ -92,6 +95,7 @@ class Judged:
     raw: dict[Kind, float]
     chosen: Kind
     decided: Decision
+    justifications: dict[Kind, str | None]
 
     @property
     def label(self) -> Label:
@@ -101,8 +105,14 @@ class Judged:
         return "fake" if self.decided.probability_fake >= 0.5 else "real"
 
 
-def judge(weighed: Sequence[Weighed], ease: Ease) -> list[Judged]:
-    """Evaluate the three perspectives of each claim, select, and ask every expert, in order."""
+def judge(
+    weighed: Sequence[Weighed], ease: Ease, evaluator: Evaluator | None = None, *, written: bool = False
+) -> list[Judged]:
+    """Evaluate the three perspectives of each claim, select, and ask every expert, in order.
+
+    `evaluator` None: the heads of `ease`, which also step in where another fails; `written`: have it write why, if it
+    can.
+    """
     if not weighed:
         return []
     every = [rows_of(w) for w in weighed]
@@ -114,29 +124,49 @@ def judge(weighed: Sequence[Weighed], ease: Ease) -> list[Judged]:
         kind: np.where(on[kind][:, None], ease.opinion(kind, rows[kind]), np.asarray([0, 0, 1], np.float32))
         for kind in KINDS
     }
-    reliability: dict[Kind, Array] = {}
-    decisions: dict[Kind, list[Decision]] = {}
-    for kind in KINDS:
-        reliability[kind] = np.where(on[kind], ease.reliability(kind, rows[kind], opinions), np.float32(0))
-        decisions[kind] = ease.decide(kind, rows[kind], content, reliability[kind])
+    assessed = _assessed(weighed, rows, opinions, on, ease, evaluator, written)
+    decisions = {kind: ease.decide(kind, rows[kind], content, assessed[kind].probability) for kind in KINDS}
+    selected = select_all({kind: assessed[kind].probability for kind in KINDS}, on, ease.reliable_at)
     done = []
     for i, w in enumerate(weighed):
-        reliable = {kind: float(reliability[kind][i]) for kind in KINDS}
-        chosen = ease.select(reliable, available[i])
+        chosen = KINDS[selected[i]]
         unsupported = w.prepared.lang == "other"
         done.append(
             Judged(
                 available=available[i],
                 opinions={kind: _triple(opinions[kind][i]) for kind in KINDS},
-                reliability=reliable,
+                reliability={kind: float(assessed[kind].probability[i]) for kind in KINDS},
                 content=w.prior,
                 fake={kind: decisions[kind][i].probability_fake for kind in KINDS},
                 raw={kind: decisions[kind][i].raw for kind in KINDS},
                 chosen=chosen,
                 decided=Decision("sentiment", 0.5, (0.0, 1.0), True) if unsupported else decisions[chosen][i],
+                justifications={kind: assessed[kind].justifications[i] for kind in KINDS},
             )
         )
     return done
+
+
+def _assessed(
+    weighed: Sequence[Weighed],
+    rows: dict[Kind, Array],
+    opinions: dict[Kind, Array],
+    on: dict[Kind, NDArray[np.bool_]],
+    ease: Ease,
+    evaluator: Evaluator | None,
+    written: bool,
+) -> dict[Kind, Assessed]:
+    heads = HeadsEvaluator(ease)
+    spoken = [texts_of(w) for w in weighed] if evaluator is not None else []
+    tellings = {kind: [one[kind] for one in spoken] for kind in KINDS}
+    cases = Cases([w.prepared.text for w in weighed], tellings, rows, opinions, on)
+    if evaluator is not None:
+        try:
+            return {kind: evaluator.assess(kind, cases, justify=written) for kind in KINDS}
+        except ModelUnavailable as error:
+            for w in weighed:
+                w.prepared.warnings.append(f"the heads assessed reliability, as {evaluator.name} failed: {error}")
+    return {kind: heads.assess(kind, cases) for kind in KINDS}
 
 
 def conclude(weighed: Weighed, judged: Judged, ease: Ease, seconds: float, versions: dict[str, str]) -> Verdict:
@@ -150,7 +180,7 @@ def conclude(weighed: Weighed, judged: Judged, ease: Ease, seconds: float, versi
             reliability[kind],
             ease.reliable_at[kind],
             np.asarray([judged.opinions[kind]], np.float32),
-            _note(kind, weighed, perspectives[kind]),
+            judged.justifications[kind] or _note(kind, weighed, judged, perspectives[kind]),
         )
         for kind in KINDS
     }
@@ -238,14 +268,10 @@ def _perspectives(weighed: Weighed, judged: Judged) -> dict[Kind, Perspective]:
     }
 
 
-def _note(kind: Kind, weighed: Weighed, perspective: Perspective) -> str:
+def _note(kind: Kind, weighed: Weighed, judged: Judged, perspective: Perspective) -> str:
     if not perspective.available:
         return perspective.text if kind != "evidence" else "there is no evidence that could be weighed"
-    if kind == "evidence":
-        return evidence.note(weighed.stanced, weighed.evidence_row)
-    if kind == "reasoning":
-        return reasoning.note(weighed.prior, weighed.written.opinion if weighed.written else None)
-    return "how something is said tells little about whether it is true"
+    return justify(kind, weighed, judged.opinions, judged.available)
 
 
 def _why(

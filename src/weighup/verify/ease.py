@@ -112,18 +112,7 @@ class Ease:
 
     def reliability(self, kind: Kind, rows: Array, opinions: Mapping[Kind, Array]) -> Array:
         """P(its own verdict is right), [n]. `rows` are of that kind, `opinions` of all."""
-        seen = evaluator_rows(kind, rows, opinions)
-        return self.evaluators[kind](seen[:, : len(self.evaluators[kind].mean)])[:, 1]
-
-    def select(self, reliability: dict[Kind, float], available: dict[Kind, bool]) -> Kind:
-        """Evidence if reliable, else reasoning if reliable, else sentiment (section on selection in the paper).
-
-        A perspective that could not be had is passed over; sentiment is always there.
-        """
-        for kind in KINDS[:2]:
-            if available[kind] and reliability[kind] >= self.reliable_at[kind]:
-                return kind
-        return "sentiment"
+        return self.evaluators[kind](evaluator_rows(kind, rows, opinions))[:, 1]
 
     def decide(self, kind: Kind, rows: Array, content: Array, reliability: Array) -> list[Decision]:
         """Ask the expert of `kind` about n items. `rows` its knowledge [n, d], `content` [n, c], `reliability` [n]."""
@@ -146,7 +135,7 @@ def _read(home: Path) -> Ease:
     shares = {name: _shares(card, name, home / "ease.json") for name in ("reliable_at", "threshold")}
     opinions = {kind: arrays.head(f"opinion/{kind}", _WIDTHS[kind], 3) for kind in KINDS}
     # As `evaluator_rows` and `expert_rows` put them together; the content is the prior twice and the tone.
-    evaluators = {kind: arrays.head(f"evaluator/{kind}", None, 2) for kind in KINDS}
+    evaluators = {kind: arrays.head(f"evaluator/{kind}", _WIDTHS[kind] + 12, 2) for kind in KINDS}
     experts = {kind: arrays.head(f"expert/{kind}", _WIDTHS[kind] + 2 + len(NAMES) + 1, 2) for kind in KINDS}
     return Ease.from_parts(opinions, evaluators, experts, {**card, **shares})
 
@@ -181,7 +170,7 @@ def _compare_content(home: Path, content_home: Path) -> None:
 
 
 def evaluator_rows(kind: Kind, rows: Array, opinions: Mapping[Kind, Array]) -> Array:
-    """What an evaluator sees, [n, d + 13]: the perspective's numbers, its own verdict with how decided that is, the
+    """What an evaluator sees, [n, d + 12]: the perspective's numbers, its own verdict with how decided that is, the
     verdicts of the other two, and how far each of them agrees with it (the chance of one verdict, drawn from both).
 
     `rows` [n, d]; `opinions` [n, 3] by kind.
@@ -202,7 +191,11 @@ def expert_rows(rows: Array, content: Array, reliability: Array) -> Array:
 def select_all(
     reliability: Mapping[Kind, Array], available: Mapping[Kind, NDArray[np.bool_]], at: Mapping[Kind, float]
 ) -> NDArray[np.int64]:
-    """As `Ease.select`, for n claims: places in KINDS [n]."""
+    """Who decides, as places in KINDS [n]: evidence if reliable, else reasoning if reliable, else sentiment (section on
+    selection in the paper). A perspective that could not be had is passed over; sentiment is always there.
+
+    By kind: `reliability` [n] and `available` [n]; `at`, the least reliability that counts.
+    """
     chosen = np.full(len(reliability["sentiment"]), len(KINDS) - 1, np.int64)
     for place in (1, 0):
         kind = KINDS[place]

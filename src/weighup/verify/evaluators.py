@@ -78,8 +78,11 @@ class Assessed:
 class Evaluator(Protocol):
     """Assesses one kind of perspective of many claims. `justify`: write justifications too, if it can."""
 
-    name: str
-    version: str
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> str: ...
 
     def assess(self, kind: Kind, cases: Cases, *, justify: bool = False) -> Assessed: ...
 
@@ -103,8 +106,9 @@ class HeadsEvaluator:
 
 
 class LanguageModelEvaluator:
-    """SmolLM2 with an adapter, read by the embedded engine: a few tenths of a second a perspective, more with
-    its justification. Thread-safe. Claims that are not English go to `otherwise`, as the base reads no other language.
+    """SmolLM2 with an adapter, read by the embedded engine: some 200 tokens a perspective, and up to 96
+    written for a justification, one after another. Thread-safe. Claims that are not English go to `otherwise`, as the
+    base reads no other language.
     """
 
     name = "language_model"

@@ -75,9 +75,8 @@ class StanceModel:
     def score(self, pairs: Sequence[tuple[str, str]], *, batch_size: int = 32) -> NDArray[np.float32]:
         """(claim, passage) pairs -> probabilities, float32 [n_pairs, 3] in `STANCES` order, rows in input order.
 
-        A passage that does not fit is read in overlapping windows, a bounded number of them (`stance_windows.py`), and
-        has the stance of the one that takes a side most clearly. Equal pairs are scored once. Raises ValueError if
-        batch_size < 1.
+        A passage that does not fit is read in overlapping windows, a bounded number of them, and their stances are
+        merged (`stance_windows.py`). Equal pairs are scored once. Raises ValueError if batch_size < 1.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
@@ -98,9 +97,10 @@ class StanceModel:
                 "features": feats[batch],
             }
             out[batch] += self._network.run(inputs)[0]
-        if len(out) > len(distinct):
-            out = merged(out, read.rows, len(distinct))
-        return softmax(out / self._wide.temperature)[row]
+        scored = softmax(out / self._wide.temperature)
+        if len(scored) > len(distinct):
+            scored = merged(scored, read.rows, len(distinct))
+        return scored[row]
 
 
 def _try_out(network: OnnxModel) -> None:

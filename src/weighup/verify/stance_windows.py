@@ -19,6 +19,8 @@ MAX_TOKENS = 160
 MAX_CLAIM_TOKENS = 96
 MAX_WINDOWS = 6
 """Windows of one passage that are scored."""
+SHARPNESS = 2.0
+"""0 is the plain mean of the windows, a large number the window that takes a side most clearly."""
 READ_CHARACTERS = 16_000
 """Characters of a passage that are looked at: its windows, however long it is, cost a bounded time."""
 
@@ -60,17 +62,19 @@ def windows(tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> Windows:
     return out
 
 
-def merged(logits: NDArray[np.float32], rows: Sequence[int], n: int) -> NDArray[np.float32]:
-    """Logits of windows [n_windows, 3] -> of pairs [n, 3]: those of the pair's least neutral window.
+def merged(scored: NDArray[np.float32], rows: Sequence[int], n: int) -> NDArray[np.float32]:
+    """Probabilities of windows [n_windows, 3] -> of pairs [n, 3]: a mean in which those that take a side weigh more.
 
-    Least neutral is the largest max(supports, refutes) - neutral; of equals the first.
+    A window's weight is (max(supports, refutes) / neutral) ** SHARPNESS. A pair of one window keeps its numbers.
     """
-    takes_side = logits[:, :2].max(axis=1) - logits[:, 2]
-    best = np.full(n, -1, np.int64)
-    for window, row in enumerate(rows):
-        if best[row] < 0 or takes_side[window] > takes_side[best[row]]:
-            best[row] = window
-    return logits[best]
+    weight = (scored[:, :2].max(axis=1) / np.maximum(scored[:, 2], 1e-6)).astype(np.float64) ** SHARPNESS
+    sums = np.zeros((n, 3))
+    np.add.at(sums, list(rows), scored * weight[:, None])
+    out: NDArray[np.float32] = (sums / sums.sum(axis=1, keepdims=True)).astype(np.float32)
+    counts = np.bincount(rows, minlength=n)
+    alone = [window for window, row in enumerate(rows) if counts[row] == 1]
+    out[[rows[window] for window in alone]] = scored[alone]
+    return out
 
 
 def _starts(claim: Sequence[int], tokens: Sequence[int], room: int) -> list[int]:

@@ -32,6 +32,7 @@ from weighup.verify.content import ContentModel
 from weighup.verify.contract import Verdict
 from weighup.verify.decision import Judged, Prepared, Weighed
 from weighup.verify.ease import Ease
+from weighup.verify.evaluators import Evaluator, HeadsEvaluator, LanguageModelEvaluator
 from weighup.verify.evidence import numbers, take_stances
 from weighup.verify.extraction import extract
 from weighup.verify.gathering import Found, Gatherer, Wanted
@@ -106,7 +107,7 @@ class Verifier:
         For measuring: nothing is written down in words. One batch: memory grows with the number of claims.
         """
         weighed = self.weigh(claims)
-        done = iter(decision.judge([w for w in weighed if w is not None], self._ease))
+        done = iter(decision.judge([w for w in weighed if w is not None], self._ease, self._evaluator))
         return [None if w is None else next(done) for w in weighed]
 
     def weigh(self, claims: Sequence[Claim]) -> list[Weighed | None]:
@@ -124,6 +125,8 @@ class Verifier:
         parts = {"ease": self._ease.version, "stance": self._stance_model.version, "content": self._content.version}
         if self._ease.calibration is not None:
             parts["calibration"] = self._ease.calibration.version
+        if self._evaluator is not None:
+            parts["evaluator"] = self._evaluator.version
         parts["encoder"] = f"{self._encoder.name}@{self._encoder.version}"
         if self._writer is not None:
             parts["language_model"] = f"{self._writer.name}@{self._writer.version}"
@@ -151,7 +154,7 @@ class Verifier:
         prepared = [self._prepare(claim) for claim in claims]
         todo = [p for p in prepared if p.checkability.checkable]
         weighed = self._weigh(todo, budget or self._budget()) if todo else []
-        judged = decision.judge(weighed, self._ease)
+        judged = decision.judge(weighed, self._ease, self._evaluator, written=not self.brief)
         seconds = (time.monotonic() - started) / len(claims)
         done = iter(zip(weighed, judged, strict=True))
         versions = self.versions()
@@ -278,6 +281,15 @@ class Verifier:
     @functools.cached_property
     def _ease(self) -> Ease:
         return Ease.load(self.settings.verify.weights, self.settings.verify.risk)
+
+    @functools.cached_property
+    def _evaluator(self) -> Evaluator | None:
+        """None: the heads of EASE."""
+        limits = self.settings.verify
+        if limits.evaluator == "heads":
+            return None
+        otherwise = HeadsEvaluator(self._ease)
+        return LanguageModelEvaluator.load(limits.weights, otherwise=otherwise, threads=self.settings.models.threads)
 
     @functools.cached_property
     def _language_model(self) -> LanguageModel | None:

@@ -23,14 +23,15 @@ from weighup.errors import WeightsError
 from weighup.files import sha256
 from weighup.verify.heads import Head
 
-Part = Literal["content", "ease", "calibration", "stance"]
+Part = Literal["content", "ease", "calibration", "evaluator", "stance"]
 PARTS: dict[Part, tuple[str, ...]] = {
     "content": ("content.npz",),
     "ease": ("ease.npz",),
     "calibration": ("calibration.npz",),
+    "evaluator": ("evaluator.gguf",),
     "stance": ("stance.onnx", "stance-wide.npz"),
 }
-OF: dict[Part, Part] = {"calibration": "ease"}
+OF: dict[Part, Part] = {"calibration": "ease", "evaluator": "ease"}
 """A part measured on another: it may be missing, and the shipped one is not put on top of another of the user's."""
 FORMAT = 1
 """The layout of cards and arrays that this version reads; a card without `format` has the first."""

@@ -262,3 +262,10 @@ def test_the_engine_says_with_the_adapter_what_torch_says(
     with pytest.raises(WeightsError, match="prompt"):
         instruct._write(tuned, card, tmp_path, cases, held, odds)
     assert json.loads((tmp_path / "evaluator.json").read_text(encoding="utf-8")) == found
+
+
+def test_rows_of_queries_and_keys_are_put_as_llama_cpp_keeps_them(recipe: Any) -> None:
+    from weighup.train.ease.adapter import permuted
+
+    rows = np.arange(8, dtype=np.float32)[:, None]
+    assert permuted(rows, 2)[:, 0].tolist() == [0, 2, 1, 3, 4, 6, 5, 7]

@@ -9,11 +9,14 @@ whose probability counts. The schedule ends with the steps or the minutes, which
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import logging
 import os
 import random
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -88,7 +91,9 @@ class Tuned:
         torch.manual_seed(recipe.seed)
         self.recipe = recipe
         self.tokenizer: Any = AutoTokenizer.from_pretrained(base.parent, **where)
-        network: Any = AutoModelForCausalLM.from_pretrained(base.parent, dtype=torch.float32, **where)
+        with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():  # it draws a bar of its own
+            warnings.simplefilter("ignore")
+            network: Any = AutoModelForCausalLM.from_pretrained(base.parent, dtype=torch.float32, **where)
         config = LoraConfig(
             r=recipe.rank, lora_alpha=recipe.alpha, target_modules=list(recipe.modules), lora_dropout=0.0, bias="none"
         )
@@ -235,7 +240,9 @@ class Tuned:
         state.parent.mkdir(parents=True, exist_ok=True)
         part = state.with_suffix(".part")
         lora = {name: p.detach() for name, p in self._lora().items()}
-        torch.save({"key": key, "so_far": so_far, "lora": lora, "optimiser": optimiser.state_dict()}, part)
+        whole = io.BytesIO()  # torch tells of a full disk in words of its own, a file in everybody's
+        torch.save({"key": key, "so_far": so_far, "lora": lora, "optimiser": optimiser.state_dict()}, whole)
+        part.write_bytes(whole.getvalue())
         os.replace(part, state)
 
     def _read(self, state: Path | None, key: str, optimiser: Any) -> tuple[int, float, float]:

@@ -97,7 +97,7 @@ def fit_evaluators(
         tried: dict[str, float] = {}
         if other is not None and kind in lacking:
             evaluators[kind] = other.evaluators[kind]
-            reliability[kind][on] = evaluators[kind](rows[:, : len(evaluators[kind].mean)])[:, 1]
+            reliability[kind][on] = evaluators[kind](rows)[:, 1]
         else:
             sample = Sample(rows, right, np.ones(len(rows)), table.group[on])
             shape, p, tried = best_shape(sample, 2, _weighted_loss(sample), shapes)
