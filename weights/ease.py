@@ -89,7 +89,7 @@ def main() -> None:
                     found[i] = weighed
             return found
 
-        given = run.Materials(rows, weigh, verifier.versions(), None, config, said)
+        given = run.Materials(rows, weigh, verifier.weighing_versions(), None, config, said)
         held, fitted = run.train_calibration(given, args.work, advance)
     for name in ("ease.npz", "calibration.npz", "ease.json", "calibration.json"):
         shutil.copyfile(args.work / name, args.out / name)

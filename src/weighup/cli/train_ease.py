@@ -255,7 +255,9 @@ def _trained(
         measuring(settings) as verifier,
         progress(f"weighup: training {step}", run.work(fit), show=not quiet) as advance,
     ):
-        given: Materials = run.Materials(fit, verifier.weigh, verifier.versions(), folder, config, corpus, seed)
+        given: Materials = run.Materials(
+            fit, verifier.weigh, verifier.weighing_versions(), folder, config, corpus, seed
+        )
         done = do[step](given, out, advance)
     if step == "evaluators":
         return {"evaluators": done[1].report}

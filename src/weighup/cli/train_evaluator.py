@@ -110,7 +110,7 @@ def _trained(
     work = run.work(fit) + examples + 3 * measured
     with progress("weighup: training evaluator-lm", work, show=not quiet) as advance:
         with measuring(settings) as verifier:
-            given = run.Materials(fit, verifier.weigh, verifier.versions(), folder, config, corpus, seed)
+            given = run.Materials(fit, verifier.weigh, verifier.weighing_versions(), folder, config, corpus, seed)
             table, evaluated = run.train_evaluators(given, out, advance)
         use_threads(threads)
         return train_language_model(

@@ -118,14 +118,20 @@ class Ease:
         """Ask the expert of `kind` about n items. `rows` its knowledge [n, d], `content` [n, c], `reliability` [n]."""
         members = self.experts[kind].members(expert_rows(rows, content, reliability))[:, :, 1]
         raw = members.mean(0)
-        # The members go through the map as well, so that the interval stays around the probability.
-        fake, each = (raw, members) if self.calibration is None else (self.calibration(kind, v) for v in (raw, members))
+        fake = raw if self.calibration is None else np.asarray(self.calibration(kind, raw), np.float32)
+        # The members are moved as their mean is: through a map with steps they could all come out alike.
+        each = 1 / (1 + np.exp(-(_log_odds(members) + _log_odds(fake) - _log_odds(raw))))
         low, high = np.percentile(each, INTERVAL, axis=0)
         floor = self.threshold[kind]
         return [
             Decision(kind, float(p), (float(min(a, p)), float(max(b, p))), bool(max(p, 1 - p) < floor), float(before))
             for p, a, b, before in zip(fake, low, high, raw, strict=True)
         ]
+
+
+def _log_odds(p: Array) -> Array:
+    near = np.clip(p, 1e-6, 1 - 1e-6)
+    return np.asarray(np.log(near / (1 - near)), np.float32)
 
 
 @functools.cache

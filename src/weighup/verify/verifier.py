@@ -122,11 +122,16 @@ class Verifier:
 
     def versions(self) -> dict[str, str]:
         """The version of every model that takes part."""
-        parts = {"ease": self._ease.version, "stance": self._stance_model.version, "content": self._content.version}
+        parts = {"ease": self._ease.version, **self.weighing_versions()}
         if self._ease.calibration is not None:
             parts["calibration"] = self._ease.calibration.version
         if self._evaluator is not None:
             parts["evaluator"] = self._evaluator.version
+        return parts
+
+    def weighing_versions(self) -> dict[str, str]:
+        """The version of every model that `weigh` asks."""
+        parts = {"stance": self._stance_model.version, "content": self._content.version}
         parts["encoder"] = f"{self._encoder.name}@{self._encoder.version}"
         if self._writer is not None:
             parts["language_model"] = f"{self._writer.name}@{self._writer.version}"

@@ -42,8 +42,8 @@ WORK = 9
 
 @dataclass(frozen=True)
 class Materials:
-    """What a training starts from. `weigh` and `versions` are those of a `Verifier` over `weights_of`; `said` the
-    perspective corpus; `config` goes on the cards."""
+    """What a training starts from. `weigh` and `versions` (its `weighing_versions`) are of a `Verifier` over
+    `weights_of`; `said` is the perspective corpus; `config` goes on the cards."""
 
     rows: Sequence[Labelled]
     weigh: Weigh
@@ -63,7 +63,7 @@ class Materials:
     def key(self) -> str:
         """What the table hangs on."""
         rows = [(row.file, row.line, row.claim.text, row.label, row.group) for row in self.rows]
-        models = {name: version for name, version in self.versions.items() if name not in ("ease", "calibration")}
+        models = dict(self.versions)
         recipe = dict(self.said.recipe) | {"claims": len(self.said.said)} if self.said else None
         return steps.key_of(rows=rows, models=models, said=recipe, variants=[str(v) for v in self.variants])
 
@@ -156,7 +156,7 @@ def write_ease(given: Materials, table: Table, evaluated: Evaluators, made: Expe
             "licence": "Apache-2.0",
             "sha256": {"ease.npz": sha, "content.npz": sha256(content)},
             "made": date.today().isoformat(),
-            "models": {name: v for name, v in given.versions.items() if name not in ("ease", "calibration")},
+            "models": dict(given.versions),
             "config": dict(given.config),
             "reliable_at": made.reliable_at,
             "threshold": dict.fromkeys(KINDS, 0.5),
