@@ -22,7 +22,7 @@ from pydantic_settings.exceptions import SettingsError as Unreadable
 from weighup.errors import SettingsError
 
 # Names in the environment that are ours and no settings.
-_OTHER_NAMES = {"WEIGHUP_CACHE_DIR", "WEIGHUP_CONFIG", "WEIGHUP_DATA"}
+_OTHER_NAMES = {"WEIGHUP_CACHE_DIR", "WEIGHUP_CONFIG", "WEIGHUP_DATA", "WEIGHUP_DATABASE"}
 
 
 class _Section(BaseModel):

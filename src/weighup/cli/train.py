@@ -94,9 +94,9 @@ def content_trained(
         require_trainable(rows)
         rows, notes = split_rows(rows, seed, by_time=by_time, drop_leaks=drop_leaks, shares=shares)
         if spare_valid:
-            rows, _ = split_rows(
-                [row for row in rows if row.split != "valid"], seed, by_time=False, drop_leaks=drop_leaks
-            )
+            rest = [row for row in rows if row.split != "valid"]
+            # Another seed: by the same one, the same groups would be drawn again.
+            rows, _ = split_rows(rest, seed + 1, by_time=False, drop_leaks=drop_leaks)
     need("sklearn", "scipy")
     from weighup.files import sha256
     from weighup.models.open import encoder

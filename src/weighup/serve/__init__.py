@@ -1,0 +1,1 @@
+"""weighup all day long: what the server and the watcher share. Needs `pip install 'weighup[serve]'`."""

@@ -1,0 +1,246 @@
+"""Feeds that are watched: when each is polled, what it brought, once, and what became of it.
+
+A poll's entries are kept in the transaction that moves the feed's next poll, so a worker that is killed either has
+done a poll or has not. Entries then wait to be checked, under leases, as the items of jobs do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from weighup.serve.db.records import Feed, FeedItem, FeedItemOutcome, Poll
+from weighup.serve.db.sessions import LEASE, Sessions, extend, insert_new, let_go, present, require, take
+from weighup.serve.db.tables import FeedItemRow, FeedRow
+from weighup.serve.db.tables.feeds import FEED_KINDS
+from weighup.serve.db.verdicts import Outbox, record_in
+from weighup.serve.db.words import storable
+
+ATTEMPTS = 3
+"""How often an entry is taken before it is given up."""
+LONGEST_WAIT = 86_400.0
+"""Seconds: a feed that fails is polled at least once a day."""
+_MAX_URL = 2_000  # characters; PostgreSQL's index takes up to 2,700 bytes
+
+
+class Feeds:
+    """The repository of feeds and their entries."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    def add(
+        self, tenant: str, urls: Sequence[str], *, kind: str = "feed", every: float = 300.0, now: datetime | None = None
+    ) -> list[Feed]:
+        """Watch these, polled every `every` seconds; the feeds, in order. One that is watched already is left as is."""
+        require(kind in FEED_KINDS, f"kind: {kind!r} is unknown; use one of {', '.join(FEED_KINDS)}")
+        require(1 <= every <= LONGEST_WAIT, f"every: {every} s is not between 1 and {LONGEST_WAIT:.0f}")
+        for url in urls:
+            require(0 < len(url.encode("utf-8", "replace")) <= _MAX_URL, f"feed {url[:60]!r}: empty or too long")
+        urls, now = [storable(url) for url in urls], now or present()
+        rows = [
+            {
+                "id": uuid.uuid4(),
+                "tenant": tenant,
+                "url": url,
+                "kind": kind,
+                "every": every,
+                "enabled": True,
+                "next_poll": now,
+                "errors": 0,
+                "created_at": now,
+            }
+            for url in sorted(set(urls))
+        ]
+        with self._sessions.writing() as session:
+            insert_new(session, FeedRow, rows, FeedRow.id)
+            query = select(FeedRow).where(FeedRow.tenant == tenant, FeedRow.url.in_(urls))
+            found = {row.url: _feed(row) for row in session.scalars(query)}
+        return [found[url] for url in urls]
+
+    def watched(self, tenant: str) -> list[Feed]:
+        """All feeds of a tenant, by address."""
+        with self._sessions.reading() as session:
+            query = select(FeedRow).where(FeedRow.tenant == tenant).order_by(FeedRow.url)
+            return [_feed(row) for row in session.scalars(query)]
+
+    def enable(self, tenant: str, feed_ids: Sequence[uuid.UUID], enabled: bool) -> int:
+        """Watch them, or pause; how many there were. What they brought stays."""
+        with self._sessions.writing() as session:
+            where = (FeedRow.tenant == tenant, FeedRow.id.in_(feed_ids))
+            ids = session.scalars(update(FeedRow).where(*where).values(enabled=enabled).returning(FeedRow.id))
+            return len(ids.all())
+
+    def remove(self, tenant: str, feed_ids: Sequence[uuid.UUID]) -> int:
+        """Forget feeds and their entries; verdicts stay. How many there were."""
+        with self._sessions.writing() as session:
+            query = select(FeedRow).where(FeedRow.tenant == tenant, FeedRow.id.in_(feed_ids)).order_by(FeedRow.id)
+            rows = list(session.scalars(query.with_for_update()))
+            for row in rows:
+                session.delete(row)
+            return len(rows)
+
+    def take(self, worker: str, *, limit: int = 20, seconds: float = LEASE, now: datetime | None = None) -> list[Feed]:
+        """Lease feeds whose poll is due, longest due first; say what came of it with `polled`."""
+        now = now or present()
+        with self._sessions.writing() as session:
+            due = [FeedRow.enabled.is_(True), FeedRow.next_poll <= now]
+            order = (FeedRow.next_poll, FeedRow.id)
+            rows = take(session, FeedRow, due, order, worker=worker, seconds=seconds, limit=limit, now=now)
+            return [_feed(row) for row in rows]
+
+    def polled(self, polls: Sequence[Poll], *, now: datetime | None = None) -> list[int]:
+        """Keep what polls gave, all or none; how many entries of each were new, in order.
+
+        A feed that failed waits twice as long with each failure in a row, at least as long as its server asked for,
+        at most a day. An entry seen before, by its guid, is not kept again.
+        """
+        now = now or present()
+        with self._sessions.writing() as session:
+            query = select(FeedRow).where(FeedRow.id.in_([poll.feed_id for poll in polls])).order_by(FeedRow.id)
+            rows = {row.id: row for row in session.scalars(query.with_for_update())}
+            return [_apply(session, rows[poll.feed_id], poll, now) if poll.feed_id in rows else 0 for poll in polls]
+
+    def take_items(
+        self, worker: str, *, limit: int = 10, seconds: float = LEASE, now: datetime | None = None
+    ) -> list[FeedItem]:
+        """Lease entries that wait to be checked, oldest first; one that was taken ATTEMPTS times in vain is failed."""
+        now = now or present()
+        with self._sessions.writing() as session:
+            new = [FeedItemRow.state == "new"]
+            order = (FeedItemRow.id,)
+            rows = take(session, FeedItemRow, new, order, worker=worker, seconds=seconds, limit=limit, now=now)
+            for row in rows:
+                row.attempts += 1
+                if row.attempts > ATTEMPTS:
+                    row.state = "failed"
+                    let_go(row)
+            return _items(session, [row for row in rows if row.state == "new"])
+
+    def extend_items(
+        self, worker: str, ids: Sequence[int], *, seconds: float = LEASE, now: datetime | None = None
+    ) -> list[int]:
+        """Keep leases on entries for `seconds` more; the ids still held."""
+        with self._sessions.writing() as session:
+            key = FeedItemRow.id
+            return extend(session, FeedItemRow, key, ids, worker=worker, seconds=seconds, now=now or present())
+
+    def release_items(self, worker: str, ids: Sequence[int]) -> int:
+        """Give entries back unchecked; that they were taken does not count. How many."""
+        with self._sessions.writing() as session:
+            where = (FeedItemRow.id.in_(ids), FeedItemRow.lease_owner == worker, FeedItemRow.state == "new")
+            query = select(FeedItemRow).where(*where).order_by(FeedItemRow.id).with_for_update()
+            rows = list(session.scalars(query))
+            for row in rows:
+                row.attempts -= 1
+                let_go(row)
+            return len(rows)
+
+    def finish_items(self, outcomes: Sequence[FeedItemOutcome], *, outbox: Outbox | None = None) -> list[bool]:
+        """Keep what came of entries, all or none, with their checks and alerts; whether each still waited, in order."""
+        with self._sessions.writing() as session:
+            where = (FeedItemRow.id.in_([outcome.item_id for outcome in outcomes]), FeedItemRow.state == "new")
+            query = select(FeedItemRow).where(*where).order_by(FeedItemRow.id).with_for_update()
+            waiting = {row.id: row for row in session.scalars(query)}
+            kept, told = [], []
+            for outcome in outcomes:
+                row = waiting.pop(outcome.item_id, None)
+                told.append(row is not None)
+                if row is not None:
+                    kept.append((row, outcome))
+            checks = [outcome.check for _, outcome in kept if outcome.check is not None]
+            recorded = iter(record_in(session, checks, outbox) if checks else [])
+            for row, outcome in kept:
+                row.state = outcome.state
+                row.story_id = outcome.story_id or row.story_id
+                row.verdict_id = None if outcome.check is None else next(recorded).id
+                let_go(row)
+            return told
+
+    def items(self, tenant: str, *, story_id: uuid.UUID | None = None, limit: int = 100) -> list[FeedItem]:
+        """Entries, newest first; of one story if given."""
+        query = select(FeedItemRow).join(FeedRow, FeedRow.id == FeedItemRow.feed_id).where(FeedRow.tenant == tenant)
+        if story_id is not None:
+            query = query.where(FeedItemRow.story_id == story_id)
+        with self._sessions.reading() as session:
+            return _items(session, list(session.scalars(query.order_by(FeedItemRow.id.desc()).limit(limit))))
+
+
+def guid_hash(guid: str) -> str:
+    """64 hex digits for whatever a feed calls its entry."""
+    return hashlib.sha256(guid.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _apply(session: Session, row: FeedRow, poll: Poll, now: datetime) -> int:
+    let_go(row)
+    row.last_poll = now
+    if poll.error is not None:
+        row.errors += 1
+        row.last_error = storable(poll.error)[:1_000]
+        wait = min(LONGEST_WAIT, row.every * 2.0 ** min(row.errors, 20))
+    else:
+        row.errors, row.last_error, wait = 0, None, row.every
+        if not poll.unchanged:
+            row.etag, row.last_modified = storable(poll.etag), storable(poll.last_modified)
+            row.title = storable(poll.title) or row.title
+    row.next_poll = now + timedelta(seconds=max(wait, min(poll.wait or 0.0, LONGEST_WAIT)))
+    items = {guid_hash(item.guid): item for item in reversed(poll.items)}
+    rows = [
+        {
+            "feed_id": row.id,
+            "guid_hash": digest,
+            "url": storable(item.url),
+            "title": storable(item.title),
+            "text": storable(item.text),
+            "published": item.published,
+            "seen_at": now,
+            "state": "new",
+            "attempts": 0,
+        }
+        for digest, item in items.items()
+    ]
+    return len(insert_new(session, FeedItemRow, rows, FeedItemRow.id))
+
+
+def _feed(row: FeedRow) -> Feed:
+    return Feed(
+        row.id,
+        row.tenant,
+        row.url,
+        row.kind,
+        row.title,
+        row.every,
+        row.enabled,
+        row.etag,
+        row.last_modified,
+        row.next_poll,
+        row.last_poll,
+        row.errors,
+        row.last_error,
+    )
+
+
+def _items(session: Session, rows: Sequence[FeedItemRow]) -> list[FeedItem]:
+    query = select(FeedRow.id, FeedRow.tenant).where(FeedRow.id.in_({row.feed_id for row in rows}))
+    tenants = dict(session.execute(query).tuples().all())
+    return [
+        FeedItem(
+            row.id,
+            row.feed_id,
+            tenants[row.feed_id],
+            row.url,
+            row.title,
+            row.text,
+            row.published,
+            row.seen_at,
+            row.state,
+            row.story_id,
+            row.verdict_id,
+        )
+        for row in rows
+    ]

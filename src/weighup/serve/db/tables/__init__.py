@@ -1,0 +1,26 @@
+"""The tables, as SQLAlchemy maps them. What leaves the repositories are the frozen records of `records.py`."""
+
+from weighup.serve.db.tables.access import ApiKeyRow, IdempotencyRow, KeyUseRow
+from weighup.serve.db.tables.base import Base, Moment
+from weighup.serve.db.tables.feeds import FeedItemRow, FeedRow, StoryRow
+from weighup.serve.db.tables.verdicts import AuditRow, FeedbackRow, TimelineRow, VerdictRow
+from weighup.serve.db.tables.work import AlertRow, JobItemRow, JobResultRow, JobRow
+
+__all__ = [
+    "AlertRow",
+    "ApiKeyRow",
+    "AuditRow",
+    "Base",
+    "FeedItemRow",
+    "FeedRow",
+    "FeedbackRow",
+    "IdempotencyRow",
+    "JobItemRow",
+    "JobResultRow",
+    "JobRow",
+    "KeyUseRow",
+    "Moment",
+    "StoryRow",
+    "TimelineRow",
+    "VerdictRow",
+]

@@ -1,0 +1,1 @@
+"""What `weighup watch` reads: feeds, folders and lines, politely polled, freed of copies, gathered into stories."""
