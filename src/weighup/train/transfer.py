@@ -23,7 +23,7 @@ from weighup.train.ease.run import QS as FIT_QS
 from weighup.train.ease.run import RS as FIT_RS
 from weighup.train.ease.run import ease_of, held_of
 from weighup.train.ease.table import Table, source_of, table_of
-from weighup.train.labelled import text_key
+from weighup.train.labelled import LEAST, text_key
 from weighup.train.measured import MeasuredSet
 from weighup.train.protocol import Variant, variants
 from weighup.verify.calibrated import Calibration
@@ -121,6 +121,12 @@ def refitting(
                 f"--protocol transfer: no row of {names} has evidence to fit on; add sets that have some"
             )
         evaluated = fit_evaluators(table, tried)
+        if evaluated.taken_over:  # by heads that may have seen the set left out
+            names = ", ".join(made.name for made in rest)
+            raise InvalidInput(
+                f"--protocol transfer: the rows of {names} are too few to fit {' and '.join(evaluated.taken_over)} on; "
+                f"{LEAST} real and {LEAST} fake claims are needed; add sets, or raise --limit"
+            )
         experts = fit_experts(table, evaluated, tried)
         found = fit_calibration(held_of(table, experts))
         asked = RISK if risk is None else risk
