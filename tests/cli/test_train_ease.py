@@ -6,12 +6,14 @@ import errno
 import json
 import random
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from weighup import Verifier, load_settings
+from weighup.cli import train, train_ease, train_stance
 from weighup.cli.main import app
 from weighup.errors import InvalidInput, JobFailed
 from weighup.train.ease import run
@@ -62,6 +64,27 @@ def test_all_parts_are_trained_and_can_be_checked_with(
     assert fake.model_versions["ease"] == cards["ease"]["version"]
     assert fake.model_versions["calibration"] == cards["calibration"]["version"]
     assert fake.probability_fake > real.probability_fake
+
+
+def test_content_and_stance_learn_nothing_of_what_evaluators_are_fitted_on(
+    rows_file: Path, tmp_path: Path, models_ready: Path, clean_environment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, set[str]] = {}
+
+    def note(part: str, rows: list[Any], card: Any) -> Any:
+        seen[part] = {row.claim.text for row in rows if part != "ease" or row.split == "valid"}
+        return card
+
+    done = SimpleNamespace(card={})
+    monkeypatch.setattr(train, "content_trained", lambda rows, *_, **__: note("content", rows, done))
+    monkeypatch.setattr(train_stance, "stance_trained", lambda rows, *_, **__: note("stance", rows, done))
+    monkeypatch.setattr(train_ease, "_trained", lambda _, rows, *__: note("ease", rows, {}))
+    monkeypatch.setattr(train_ease, "_told", lambda *_: None)
+    asked = ask("all", "--data", rows_file, "--out", tmp_path / "weights", "--stance-minutes", 1, "--json")
+    assert asked.exit_code == 0, asked.output
+    assert len(seen["ease"]) > 50
+    assert seen["content"] == seen["stance"]
+    assert not seen["ease"] & seen["stance"]
 
 
 def test_a_step_that_is_done_is_not_done_again(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -59,7 +60,14 @@ def content(
     Rows may name their `split` (train, valid, test) and `group`; else whole groups are drawn, 80, 10 and 10 in a
     hundred. A run that was stopped goes on where it was.
     """
-    done = content_trained(data, out, labels, seed, by_time=by_time, drop_leaks=drop_leaks, quiet=quiet)
+    from weighup.train.labelled import require_trainable
+
+    rows, mapping = read_rows(data, labels, quiet=quiet)
+    require_trainable(rows)
+    rows, notes = split_rows(rows, seed, by_time=by_time, drop_leaks=drop_leaks)
+    tell(notes)
+    config = recorded("content", data, mapping, seed, by_time=by_time, drop_leaks=drop_leaks)
+    done = content_trained(rows, out, config, quiet=quiet)
     if as_json:
         import json
 
@@ -69,51 +77,49 @@ def content(
     typer.echo(f"weights: {out}")
 
 
-def content_trained(
-    data: list[Path],
-    out: Path,
-    labels: str | None,
-    seed: int,
-    *,
-    by_time: bool,
-    drop_leaks: bool,
-    quiet: bool,
-    shares: tuple[float, float, float] = SHARES,
-    spare_valid: bool = False,
-) -> Trained:
-    """Do what `weighup train content` does, all but showing what came of it.
-
-    `spare_valid`: keep valid rows for what is fitted on top, and choose on a part of train.
-    """
+def read_rows(
+    data: Sequence[Path], labels: str | None, *, limit: int | None = None, quiet: bool
+) -> tuple[list[Labelled], dict[str, str]]:
+    """The labelled rows, and what `--labels` says of their labels."""
     from weighup.console import progress
-    from weighup.train.labelled import parse_labels, read_labelled, require_trainable
+    from weighup.train.labelled import parse_labels, read_labelled
+    from weighup.train.measured import fewer
 
-    mapping = parse_labels(labels) if labels else None
-    with progress("weighup: training", show=not quiet):
-        rows = read_labelled(data, labels=mapping)
-        require_trainable(rows)
-        rows, notes = split_rows(rows, seed, by_time=by_time, drop_leaks=drop_leaks, shares=shares)
-        if spare_valid:
-            rest = [row for row in rows if row.split != "valid"]
-            # Another seed: by the same one, the same groups would be drawn again.
-            rows, _ = split_rows(rest, seed + 1, by_time=False, drop_leaks=drop_leaks)
-    need("sklearn", "scipy")
+    mapping = parse_labels(labels) if labels else {}
+    with progress("weighup: reading", show=not quiet):
+        return fewer(read_labelled(data, labels=mapping or None), limit), mapping
+
+
+def recorded(command: str, data: Sequence[Path], mapping: dict[str, str], seed: int, **options: Any) -> dict[str, Any]:
+    """What a card says of the run: the command, the data by hash, and the options."""
     from weighup.files import sha256
+
+    return {
+        "command": f"weighup train {command}",
+        "data": {str(path): sha256(path) for path in data},
+        "labels": mapping,
+        "seed": seed,
+        **options,
+    }
+
+
+def tell(notes: Sequence[str]) -> None:
+    """What the user should know, on standard error."""
+    for note in notes:
+        typer.echo(f"weighup: {note}", err=True)
+
+
+def content_trained(rows: list[Labelled], out: Path, config: dict[str, Any], *, quiet: bool) -> Trained:
+    """Do what `weighup train content` does with rows that all name a split, all but showing what came of it."""
+    from weighup.console import progress
+
+    need("sklearn", "scipy")
     from weighup.models.open import encoder
     from weighup.train.own import train_content
 
-    config = {
-        "command": "weighup train content",
-        "data": {str(path): sha256(path) for path in data},
-        "labels": mapping or {},
-        "seed": seed,
-        "by_time": by_time,
-        "drop_leaks": drop_leaks,
-    }
     with progress("weighup: training", len({row.claim.text for row in rows}), show=not quiet) as advance:
         trained = train_content(rows, out, encoder(), config=config, advance=advance)
-    for note in [*notes, *trained.notes]:
-        typer.echo(f"weighup: {note}", err=True)
+    tell(trained.notes)
     return trained
 
 

@@ -164,28 +164,31 @@ def everything(
       weighup train all --data mine.csv --out weights
       weighup check "The dam broke on Thursday." --weights weights
     """
-    from weighup.cli.train import content_trained, show_content
+    from weighup.cli.train import content_trained, read_rows, recorded, show_content, split_rows, tell
+    from weighup.train.labelled import require_trainable
 
-    done = content_trained(
-        data,
-        out,
-        labels,
-        seed,
-        by_time=False,
-        drop_leaks=drop_leaks,
-        quiet=quiet,
-        shares=SHARES,
-        spare_valid=True,
-    )
+    rows, mapping = read_rows(data, labels, quiet=quiet)
+    require_trainable(rows)
+    rows, notes = split_rows(rows, seed, by_time=False, drop_leaks=drop_leaks, shares=SHARES)
+    tell(notes)
+    # Valid is kept from content and stance, which choose on a part of train. By another seed: by the same one, the same
+    # groups would be drawn again.
+    lower = [row for row in rows if row.split != "valid"]
+    lower, _ = split_rows(lower, seed + 1, by_time=False, drop_leaks=drop_leaks)
+    config = recorded("all", data, mapping, seed, drop_leaks=drop_leaks)
+    done = content_trained(lower, out, config, quiet=quiet)
     if not as_json:
         show_content(done.card)
     if stance_minutes:
         from weighup.cli.train_stance import show_stance, stance_trained
 
-        taught = stance_trained(data, out, labels, minutes=stance_minutes, seed=seed, quiet=quiet)
+        taught = stance_trained(
+            lower, out, {**config, "minutes": stance_minutes}, minutes=stance_minutes, seed=seed, quiet=quiet
+        )
         if not as_json:
             show_stance(taught.card)
-    _run("calibration", data, out, labels, seed, drop_leaks, said, None, as_json, quiet, shares=SHARES)
+    config["perspectives"] = _corpus_hash(said)
+    _told(_trained("calibration", rows, out, seed, said, config, quiet, None), out, as_json)
 
 
 def _run(
@@ -201,31 +204,36 @@ def _run(
     quiet: bool,
     *,
     plot: Path | None = None,
-    shares: tuple[float, float, float] | None = None,
 ) -> None:
-    from weighup.cli.train import need, split_rows
-    from weighup.console import progress
-    from weighup.train.labelled import parse_labels, read_labelled
-    from weighup.train.measured import fewer
+    rows, config = rows_and_config(step, data, labels, seed, drop_leaks, said, limit, quiet)
+    _told(_trained(step, rows, out, seed, said, config, quiet, plot), out, as_json)
 
-    mapping = parse_labels(labels) if labels else None
+
+def rows_and_config(
+    step: str,
+    data: Sequence[Path],
+    labels: str | None,
+    seed: int,
+    drop_leaks: bool,
+    said: Path | None,
+    limit: int | None,
+    quiet: bool,
+) -> tuple[list[Labelled], dict[str, Any]]:
+    """The rows of a step with the splits that they name, and what its card records."""
+    from weighup.cli.train import need, read_rows, recorded, split_rows, tell
+
     need("sklearn", "scipy")
-    with progress("weighup: reading", show=not quiet):
-        rows = fewer(read_labelled(data, labels=mapping), limit)
-        rows, notes = split_rows(rows, seed, by_time=False, drop_leaks=drop_leaks, shares=shares)
-    config = {
-        "command": f"weighup train {step}",
-        "data": {str(path): _sha256(path) for path in data},
-        "labels": mapping or {},
-        "seed": seed,
-        "drop_leaks": drop_leaks,
-        "limit": limit,
-        "perspectives": None if said is None else {str(said): _sha256(said)},
-    }
-    for note in notes:
-        typer.echo(f"weighup: {note}", err=True)
-    cards = _trained(step, rows, out, seed, said, config, quiet, plot)
-    _told(cards, out, as_json)
+    rows, mapping = read_rows(data, labels, limit=limit, quiet=quiet)
+    rows, notes = split_rows(rows, seed, by_time=False, drop_leaks=drop_leaks, shares=None)
+    tell(notes)
+    corpus = _corpus_hash(said)
+    return rows, recorded(step, data, mapping, seed, drop_leaks=drop_leaks, limit=limit, perspectives=corpus)
+
+
+def _corpus_hash(said: Path | None) -> dict[str, str] | None:
+    from weighup.files import sha256
+
+    return None if said is None else {str(said): sha256(said)}
 
 
 def _trained(
@@ -312,9 +320,3 @@ def _card(path: Path) -> dict[str, Any]:
 
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found
-
-
-def _sha256(path: Path) -> str:
-    from weighup.files import sha256
-
-    return sha256(path)

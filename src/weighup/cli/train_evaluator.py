@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from weighup.cli.train_ease import AsJson, Corpus, Data, DropLeaks, Labels, Limit, Out, Quiet, Seed
+from weighup.cli.train_ease import AsJson, Corpus, Data, DropLeaks, Labels, Limit, Out, Quiet, Seed, rows_and_config
 
 if TYPE_CHECKING:
     from weighup.train.labelled import Labelled
@@ -47,33 +47,11 @@ def language_model_evaluator(
     Part of the claims is held out, to measure both on. A run that was stopped goes on where it was. Needs pip install
     'weighup[train]' and the model, which `weighup models pull smollm2` gets.
     """
-    from weighup.cli.train import need, split_rows
-    from weighup.console import progress
-    from weighup.files import sha256
     from weighup.train.ease.instruct import require_training
-    from weighup.train.labelled import parse_labels, read_labelled
-    from weighup.train.measured import fewer
 
-    mapping = parse_labels(labels) if labels else None
-    need("sklearn", "scipy")
     require_training()
-    with progress("weighup: reading", show=not quiet):
-        rows = fewer(read_labelled(data, labels=mapping), limit)
-        rows, notes = split_rows(rows, seed, by_time=False, drop_leaks=drop_leaks, shares=None)
-    for note in notes:
-        typer.echo(f"weighup: {note}", err=True)
-    config = {
-        "command": "weighup train evaluator-lm",
-        "data": {str(path): sha256(path) for path in data},
-        "labels": mapping or {},
-        "seed": seed,
-        "drop_leaks": drop_leaks,
-        "limit": limit,
-        "perspectives": None if said is None else {str(said): sha256(said)},
-        "examples": examples,
-        "minutes": minutes,
-        "measured": measured,
-    }
+    rows, config = rows_and_config("evaluator-lm", data, labels, seed, drop_leaks, said, limit, quiet)
+    config |= {"examples": examples, "minutes": minutes, "measured": measured}
     adapter = {"rank": rank, "alpha": 2.0 * rank, "minutes": minutes, "seed": seed}
     card = _trained(
         rows, out, said, config, adapter, examples, measured, feed_forward=feed_forward, threads=threads, quiet=quiet

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from weighup.train.labelled import Labelled
     from weighup.train.own import Trained
 
 
@@ -45,8 +46,12 @@ def stance(
     their `split` (train, valid, test) and `group`; else whole groups are drawn. A run that was stopped goes on where
     it was. Needs pip install 'weighup[train]'.
     """
+    from weighup.cli.train import read_rows, recorded
+
+    rows, mapping = read_rows(data, labels, quiet=quiet)
+    config = recorded("stance", data, mapping, seed, start=start, minutes=minutes, steps=steps)
     done = stance_trained(
-        data, out, labels, start=start, minutes=minutes, steps=steps, seed=seed, threads=threads, quiet=quiet
+        rows, out, config, start=start, minutes=minutes, steps=steps, seed=seed, threads=threads, quiet=quiet
     )
     if as_json:
         import json
@@ -58,9 +63,9 @@ def stance(
 
 
 def stance_trained(
-    data: list[Path],
+    rows: list[Labelled],
     out: Path,
-    labels: str | None,
+    config: dict[str, Any],
     *,
     start: str = "shipped",
     minutes: float,
@@ -70,22 +75,10 @@ def stance_trained(
     quiet: bool,
 ) -> Trained:
     """Do what `weighup train stance` does, all but showing what came of it."""
+    from weighup.cli.train import tell
     from weighup.console import progress
-    from weighup.files import sha256
-    from weighup.train.labelled import parse_labels, read_labelled
     from weighup.train.stance.own import train_stance
 
-    mapping = parse_labels(labels) if labels else None
-    rows = read_labelled(data, labels=mapping)
-    config = {
-        "command": "weighup train stance",
-        "data": {str(path): sha256(path) for path in data},
-        "labels": mapping or {},
-        "start": start,
-        "minutes": minutes,
-        "steps": steps,
-        "seed": seed,
-    }
     with progress("weighup: training", show=not quiet) as advance:
         trained = train_stance(
             rows,
@@ -98,8 +91,7 @@ def stance_trained(
             config=config,
             advance=advance,
         )
-    for note in trained.notes:
-        typer.echo(f"weighup: {note}", err=True)
+    tell(trained.notes)
     return trained
 
 

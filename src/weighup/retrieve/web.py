@@ -164,10 +164,7 @@ class WebClient:
         import tenacity
 
         def attempt() -> Fetched:
-            asked = time.monotonic()
-            with self._pacer.turn(address.host):
-                patience.end += time.monotonic() - asked  # queueing for the host is not its fault
-                return self._once(method, address, body, headers, max_bytes, accept, patience.end)
+            return self._in_turn(self._pacer, method, address, body, headers, max_bytes, accept, patience)
 
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(_Unsteady) | tenacity.retry_if_result(_try_again),
@@ -179,6 +176,23 @@ class WebClient:
         )
         reply: Fetched = retrying(attempt)
         return reply
+
+    def _in_turn(
+        self,
+        pacer: Pacer,
+        method: str,
+        address: Address,
+        body: bytes | None,
+        headers: dict[str, str],
+        max_bytes: int,
+        accept: tuple[str, ...] | None,
+        patience: _Patience,
+    ) -> Fetched:
+        """One attempt, when the host has a place."""
+        asked = time.monotonic()
+        with pacer.turn(address.host):
+            patience.end += time.monotonic() - asked  # queueing for the host is not its fault
+            return self._once(method, address, body, headers, max_bytes, accept, patience.end)
 
     def _once(
         self,

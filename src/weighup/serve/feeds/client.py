@@ -8,7 +8,6 @@ this machine, and its owner opened it by `retrieve.allow_loopback`.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -60,11 +59,8 @@ class FeedClient(WebClient):
         accept: tuple[str, ...] | None,
         patience: _Patience,
     ) -> Fetched:
-        asked = time.monotonic()
         pacer = self._here if is_loopback(address.host) else self._pacer
-        with pacer.turn(address.host):
-            patience.end += time.monotonic() - asked  # queueing for the host is not its fault
-            reply = self._once(method, address, body, headers, max_bytes, accept, patience.end)
+        reply = self._in_turn(pacer, method, address, body, headers, max_bytes, accept, patience)
         trail = getattr(self._hops, "trail", None)
         if trail is not None:
             trail.append((address.url, reply.status))
