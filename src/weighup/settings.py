@@ -110,6 +110,36 @@ class VerifySettings(_Section):
     )
 
 
+class WatchSettings(_Section):
+    """What is watched and who is told. Secrets are read from the environment variables named here."""
+
+    every: float = Field(900.0, ge=10, le=86_400, description="seconds between polls of a feed that says nothing")
+    threshold: float = Field(0.2, gt=0, le=1, description="least change of P(fake) since the last alert that alerts")
+    settle_days: float = Field(14.0, gt=0, description="days after which a verdict is no longer checked again")
+    webhook: str | None = None
+    webhook_secret_env: str = "WATCH_WEBHOOK_SECRET"
+    email_to: tuple[str, ...] = ()
+    email_from: str | None = None
+    smtp: str | None = Field(None, description="smtp://user@host:587 or smtps://user@host:465")
+    smtp_password_env: str = "WATCH_SMTP_PASSWORD"
+    console: bool = True
+
+
+class ServeSettings(_Section):
+    """The server. Limits are for each API key unless the key says otherwise."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8642, ge=0, le=65_535)
+    workers: int = Field(1, ge=0, le=64, description="threads that work on jobs; 0: other processes do")
+    max_body_bytes: int = Field(2_000_000, gt=0)
+    request_seconds: float = Field(60.0, gt=0, description="for one request; jobs take as long as they need")
+    per_minute: int = Field(120, gt=0)
+    per_day: int | None = Field(None, gt=0)
+    waiting: int = Field(64, ge=1, description="checks that may wait; more are told to come again later")
+    trusted_proxies: tuple[str, ...] = Field((), description="addresses whose X-Forwarded-For is believed")
+    public_url: str | None = Field(None, description="where others reach this server, for links in what it writes")
+
+
 class Settings(BaseSettings):
     """Everything that can be set. Unknown names are refused, so that a misspelt one cannot pass unseen."""
 
@@ -124,6 +154,8 @@ class Settings(BaseSettings):
     models: ModelSettings = ModelSettings()
     retrieve: RetrieveSettings = RetrieveSettings()
     verify: VerifySettings = VerifySettings()
+    watch: WatchSettings = WatchSettings()
+    serve: ServeSettings = ServeSettings()
     log: Literal["error", "warning", "info", "debug"] = "warning"
 
     @classmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from weighup.verify.extraction import CLAIM_CHARACTERS, extract
+from weighup.verify.extraction import CLAIM_CHARACTERS, POST_CHARACTERS, extract
 
 ARTICLE = (
     """LONDON — The Bank of England raised interest rates to 5.25% on Thursday. It was a long day for markets.
@@ -43,3 +43,11 @@ def test_a_megabyte_is_cut_and_the_reader_told() -> None:
 
 def test_text_without_sentence_ends_is_shortened() -> None:
     assert len(extract("the minister said " * 5000).claim) <= CLAIM_CHARACTERS
+
+
+def test_the_wording_of_a_post_is_all_of_it_and_of_an_article_the_claim() -> None:
+    post = extract(ARTICLE[:POST_CHARACTERS])
+    assert post.wording.startswith(ARTICLE[:100]) and len(post.wording) > len(post.claim)
+    article = extract(ARTICLE * 2)
+    assert article.wording == article.claim
+    assert extract("Drinking bleach cures COVID-19.").wording == "Drinking bleach cures COVID-19."

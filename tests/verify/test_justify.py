@@ -31,7 +31,7 @@ ALL = dict.fromkeys(KINDS, True)
 
 def weighed(**changes: Any) -> Any:
     base = {
-        "prepared": SimpleNamespace(text=CLAIM, lang="en"),
+        "prepared": SimpleNamespace(text=CLAIM, wording=CLAIM, lang="en"),
         "stanced": STANCED,
         "evidence_row": numbers(CLAIM, STANCED),
         "prior": 0.9,

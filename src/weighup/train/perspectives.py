@@ -31,6 +31,7 @@ from weighup.verify.writing import Written, opine_all
 
 FORMAT = 1
 AT_ONCE = 64
+_SORTED = 16 * AT_ONCE  # texts that are put in order of length: a batch takes as long as its longest
 _MOST_FAILURES = 20
 
 
@@ -97,9 +98,7 @@ def make_perspectives(
             _append(out, [recipe])
         texts = _wanted(rows, model.name, said)
         advance(len({judged_text(row) for row in rows}) - len(texts), note="done before")
-        for start in range(0, len(texts), AT_ONCE):
-            # Alike lengths go together: a batch takes as long as its longest.
-            part = sorted(texts[start : start + AT_ONCE], key=len)
+        for part in _batches(texts):
             told = _ask(model, part, folder)
             _append(out, [{"text": digest(text), **_line(one)} for text, one in told.items()])
             said |= {digest(text): one for text, one in told.items()}
@@ -125,6 +124,12 @@ def _wanted(rows: Sequence[Labelled], model: str, said: Mapping[str, Said]) -> l
             by_file.setdefault(row.file, {})[text] = None
     turns = sorted((place / len(texts), text) for texts in by_file.values() for place, text in enumerate(texts))
     return list(dict.fromkeys(text for _, text in turns))
+
+
+def _batches(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(texts), _SORTED):
+        alike = sorted(texts[start : start + _SORTED], key=len)
+        yield from (alike[i : i + AT_ONCE] for i in range(0, len(alike), AT_ONCE))
 
 
 def _ask(model: LanguageModel, texts: Sequence[str], folder: Path | None) -> dict[str, Said]:

@@ -32,10 +32,12 @@ _LABELS: tuple[Label, ...] = ("real", "fake", "unknown")
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A claim ready to be weighed: the text judged, its language and bound, and what the reader should be told."""
+    """A claim ready to be weighed: the text judged, the text whose wording is weighed (see `Extracted`), its language
+    and bound, and what the reader should be told."""
 
     claim: Claim
     text: str
+    wording: str
     others: tuple[str, ...]
     checkability: Checkability
     lang: str
@@ -74,7 +76,7 @@ def rows_of(weighed: Weighed) -> dict[Kind, Array]:
     return {
         "evidence": weighed.evidence_row,
         "reasoning": reasoning_row(weighed.prior, opinion, zh),
-        "sentiment": sentiment_row(weighed.leaning, zh, len(words(weighed.prepared.text))),
+        "sentiment": sentiment_row(weighed.leaning, zh, len(words(weighed.prepared.wording))),
     }
 
 

@@ -16,14 +16,19 @@ from weighup.verify.checkworthy import Checkability, checkability
 CLAIM_CHARACTERS = 400
 """A text up to this long, of at most three sentences, is taken as the claim itself."""
 
+POST_CHARACTERS = 1000
+"""A text up to this long is a post: how it is worded says more than the sentence taken from it."""
+
 _SENTENCES_READ = 400
 
 
 @dataclass(frozen=True, slots=True)
 class Extracted:
-    """The claim to judge, the other check-worthy ones by falling worth, whether it is checkable, and warnings."""
+    """The claim to judge, the text whose wording is weighed (a whole post, else the claim), the other check-worthy
+    claims by falling worth, whether it is checkable, and warnings."""
 
     claim: str
+    wording: str
     others: tuple[str, ...]
     checkability: Checkability
     warnings: tuple[str, ...]
@@ -34,7 +39,8 @@ def extract(text: str, *, others: int = 5) -> Extracted:
     text = clean(text)
     parts = sentences(text)
     if len(text) <= CLAIM_CHARACTERS and len(parts) <= 3:
-        return Extracted(text, (), checkability(text), ())
+        return Extracted(text, text, (), checkability(text), ())
+    whole = text if len(text) <= POST_CHARACTERS else None
     warnings: list[str] = []
     if len(parts) > _SENTENCES_READ:
         warnings.append(f"the text has {len(parts)} sentences; claims were looked for in the first {_SENTENCES_READ}")
@@ -53,12 +59,11 @@ def extract(text: str, *, others: int = 5) -> Extracted:
         scored.append((found.score + 0.5 * held + 0.5 * place, index, shorten(part, CLAIM_CHARACTERS), found))
     if not scored:
         first = shorten(parts[0] if parts else text, CLAIM_CHARACTERS)
-        return Extracted(
-            first, (), Checkability(False, "no sentence of it states a checkable fact", 0.1), tuple(warnings)
-        )
+        nothing = Checkability(False, "no sentence of it states a checkable fact", 0.1)
+        return Extracted(first, whole or first, (), nothing, tuple(warnings))
     scored.sort(key=lambda entry: (-entry[0], entry[1]))
     best = scored[0]
     rest = tuple(dict.fromkeys(entry[2] for entry in scored[1:] if entry[2] != best[2]))[:others]
     if rest:
         warnings.append(f"the text makes {len(scored)} checkable statements; the most central one was judged")
-    return Extracted(best[2], rest, best[3], tuple(warnings))
+    return Extracted(best[2], whole or best[2], rest, best[3], tuple(warnings))

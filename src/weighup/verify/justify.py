@@ -47,7 +47,7 @@ def justify(kind: Kind, weighed: Weighed, opinions: Mapping[Kind, Triple], avail
         said = f"it rests on “{quotable(words)}”, in the words of {weighed.writer}; " if words else ""
         said += reasoning.note(weighed.prior, written.opinion if written is not None else None)
     else:
-        said = _wording(weighed.prepared.text, dict(zip(NAMES, weighed.tones.tolist(), strict=True)))
+        said = _wording(weighed.prepared.wording, dict(zip(NAMES, weighed.tones.tolist(), strict=True)))
     others = {k: verdict_of(opinions[k]) for k in KINDS if k != kind and available[k]}
     return f"{said}; {agreement(own, others)}" if others else said
 

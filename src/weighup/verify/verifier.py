@@ -187,19 +187,19 @@ class Verifier:
             lang = "en"
         elif lang == "other":
             warnings.append("the language is not supported (English and Chinese are); only tone and form were weighed")
-        return Prepared(claim, found.claim, found.others, found.checkability, lang, bound, warnings)
+        return Prepared(claim, found.claim, found.wording, found.others, found.checkability, lang, bound, warnings)
 
     def _weigh(self, todo: Sequence[Prepared], budget: Budget) -> list[Weighed]:
         meters = [Meter(budget, parent=self.run_meter) for _ in todo]
         with self._writers(len(todo)) as writers:
             opinions = [writers.submit(self._opine, p, m) for p, m in zip(todo, meters, strict=True)]
-            texts = [p.text for p in todo]
             chinese = [p.lang == "zh" for p in todo]
-            vectors = self._encoder.encode(texts)
+            wordings = [p.wording for p in todo]
+            vectors, worded = self._encoded(todo)
             found = self._find(todo, vectors, budget)
             stanced = self._stances(todo, found)
-            tones = tone(texts)
-            priors = self._content.prior(texts, vectors, tones, chinese)
+            tones = tone(wordings)
+            priors = self._content.prior(wordings, worded, tones, chinese)
             leanings = self._content.tone(tones, chinese)
             written = list(writers.map(self._summarise, todo, stanced, meters, opinions))
         return [
@@ -218,6 +218,18 @@ class Verifier:
             )
             for i, (p, f, s) in enumerate(zip(todo, found, stanced, strict=True))
         ]
+
+    def _encoded(self, todo: Sequence[Prepared]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Vectors of the claims and of the wordings, [n, d] each."""
+        # Chinese is weighed by its characters: no vector of a post is looked at.
+        more = [i for i, p in enumerate(todo) if p.wording != p.text and p.lang != "zh"]
+        both = self._encoder.encode([*(p.text for p in todo), *(todo[i].wording for i in more)])
+        claims = both[: len(todo)]
+        if not more:
+            return claims, claims
+        wordings = claims.copy()
+        wordings[more] = both[len(todo) :]
+        return claims, wordings
 
     def _find(self, todo: Sequence[Prepared], vectors: NDArray[np.float32], budget: Budget) -> list[Found]:
         wanted = [Wanted(p.text, p.lang, p.before, p.claim.evidence or (), budget.seconds) for p in todo]
