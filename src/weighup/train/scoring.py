@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weighup.errors import InvalidInput
-from weighup.metrics import auroc, bootstrap, coverage_at_risk, ece, paired_bootstrap, reliability_curve
+from weighup.metrics import auroc, coverage_at_risk, ece, reliability_curve
+from weighup.train import resampled
 from weighup.train.ablations import ABLATIONS
 from weighup.train.gate import Gate, gate_features
 from weighup.train.results import Difference, EaseNumbers, Estimate, Reliability, SystemScores
@@ -112,12 +113,23 @@ METRICS: dict[str, Callable[[NDArray[np.int64], Floats], float]] = {
 }
 
 
+RESAMPLED: dict[str, resampled.Metric] = {
+    "macro_f1": resampled.macro_f1,
+    "auroc": resampled.auroc,
+    "brier": resampled.brier,
+    "ece": resampled.ece,
+    "coverage": lambda fake, p, drawn: resampled.coverage(fake, p, drawn, RISK),
+}
+"""The same on all resamples at once."""
+
+
 class Scorer:
     """Scores of the systems on the claims of one set. Scores that were asked for before are not drawn again."""
 
     def __init__(self, fake: NDArray[np.int64], drawn: Resampling) -> None:
         self.fake = fake
-        self.drawn = drawn
+        alone = len(np.unique(drawn.groups)) < 2
+        self._drawn = None if alone else resampled.draw(drawn.groups, drawn.n, drawn.seed)
         self._known: dict[tuple[str, bytes], Estimate] = {}
 
     def scores(self, p: Floats) -> SystemScores:
@@ -129,40 +141,28 @@ class Scorer:
         columns, counts = np.unique(p, axis=1, return_counts=True)
         key = (name, columns.tobytes() + counts.tobytes())
         if key not in self._known:
-            metric = METRICS[name]
-
-            def weighted(fake: NDArray[np.int64], some: Floats) -> float:
-                each = [metric(fake, some[:, i : i + 1]) for i in range(some.shape[1])]
-                return float(np.average(each, weights=counts))
-
-            statistic = weighted if columns.shape[1] < p.shape[1] and name != "macro_f1" else metric
-            self._known[key] = self._estimated(statistic, columns if statistic is weighted else p)
+            try:
+                value = METRICS[name](self.fake, p)
+            except InvalidInput:  # one class only
+                self._known[key] = Estimate(value=None)
+            else:
+                low, high = _interval(self._each(name, columns, counts))
+                self._known[key] = Estimate(value=value, low=low, high=high)
         return self._known[key]
 
     def gain(self, ours: Floats, theirs: Floats, name: str = "macro_f1") -> Difference:
         """Ours less theirs, with the paired 95 % interval."""
         metric = METRICS[name]
-        low, high = _interval(
-            lambda: paired_bootstrap(
-                metric,
-                (self.fake, ours),
-                (self.fake, theirs),
-                n=self.drawn.n,
-                seed=self.drawn.seed,
-                groups=self.drawn.groups,
-            )
-        )
+        mine, other = (self._each(name, *np.unique(p, axis=1, return_counts=True)) for p in (ours, theirs))
+        low, high = _interval(None if mine is None or other is None else mine - other)
         return Difference(value=metric(self.fake, ours) - metric(self.fake, theirs), low=low, high=high)
 
-    def _estimated(self, statistic: Callable[..., float], p: Floats) -> Estimate:
-        try:
-            value = statistic(self.fake, p)
-        except InvalidInput:  # one class only
-            return Estimate(value=None)
-        low, high = _interval(
-            lambda: bootstrap(statistic, self.fake, p, n=self.drawn.n, seed=self.drawn.seed, groups=self.drawn.groups)
-        )
-        return Estimate(value=value, low=low, high=high)
+    def _each(self, name: str, columns: Floats, counts: NDArray[np.int64]) -> Floats | None:
+        """The metric on each resample, mean over the columns; None where claims hang together in one group."""
+        if self._drawn is None:
+            return None
+        found = [RESAMPLED[name](self.fake, column, self._drawn) for column in columns.T]
+        return np.asarray(np.average(found, axis=0, weights=counts))
 
 
 def ease_numbers(answers: Sequence[Answers], labels: NDArray[np.int64]) -> EaseNumbers:
@@ -220,9 +220,10 @@ def _over(metric: Callable[[Floats], float], p: Floats) -> float:
     return float(np.mean([metric(p[:, i]) for i in range(p.shape[1])]))
 
 
-def _interval(draw: Callable[[], tuple[float, float]]) -> tuple[float | None, float | None]:
-    """None where there are too few groups for an interval."""
-    try:
-        return draw()
-    except InvalidInput:
+def _interval(each: Floats | None) -> tuple[float | None, float | None]:
+    """None where there are too few groups for an interval, or the metric is undefined on most resamples."""
+    defined = np.asarray([]) if each is None else each[np.isfinite(each)]
+    if each is None or 2 * len(defined) < len(each) or not len(defined):
         return None, None
+    low, high = np.quantile(defined, [0.025, 0.975])
+    return float(low), float(high)
