@@ -14,7 +14,7 @@ import pytest
 
 from weighup.errors import InvalidInput, JobFailed
 from weighup.metrics import ece
-from weighup.train.calibrate import RISKS, Fitted, _apart, fit_calibration, reliability_plot, write_calibration
+from weighup.train.calibrate import RISKS, Fitted, _apart, _sample, fit_calibration, reliability_plot, write_calibration
 from weighup.train.held import Held
 from weighup.verify import weights
 from weighup.verify.calibrated import Bounded, Calibration, Temperature
@@ -248,3 +248,17 @@ def test_a_diagram_shows_every_expert_before_and_after(held: Held, fitted: Fitte
     shown = "".join(root.itertext())
     for name in ("before", "calibrated", *(f"{kind} expert" for kind in KINDS), "whichever was selected"):
         assert name in shown
+
+
+def test_a_large_set_counts_for_no_more_claims_than_the_middle_one(held: Held) -> None:
+    n = len(held.labels)
+    sources = np.asarray(["large"] * (n - 80) + ["middle"] * 50 + ["small"] * 30)
+    own = replace(held, claims=np.arange(n), sources=sources)
+    sample = _sample(own, 0)
+    assert dict(zip(*np.unique(sources[sample], return_counts=True), strict=True)) == {
+        "large": 50,
+        "middle": 50,
+        "small": 30,
+    }
+    assert own.share[sources == "large"].sum() == pytest.approx(50)
+    assert own.taken(sources != "large").share.sum() == pytest.approx(80)

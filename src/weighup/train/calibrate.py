@@ -3,8 +3,9 @@
 A map for each expert: none, temperature (Guo et al. 2017, arXiv 1706.04599) or isotonic (Zadrozny and Elkan 2002),
 whichever has the least log-loss over five folds of whole claim groups. The kept sample is what thresholds are tested
 on, so its confidences must owe nothing to their own labels: they come from maps of the other folds. It has one row of
-each claim, since rows of one claim under other evidence would pass for more items than they are. A claim labelled
-unknown teaches no map, and calling it counts as wrong.
+each claim, since rows of one claim under other evidence would pass for more items than they are, and no more claims of
+a set than the middle one has, so that a large easy set does not stand for all. A claim labelled unknown teaches no map,
+and calling it counts as wrong.
 
 Claims of one group are still less than independent, which the tests do not know. So what comes of it is measured on
 halves that took no part: maps and threshold from one half of the groups, the risk among the called of the other, over
@@ -261,9 +262,14 @@ def _ece_pair(held: Held, rows: Mask, before: Floats, after: Floats) -> dict[str
 
 
 def _sample(held: Held, seed: int) -> Ints:
-    """One row of each claim, `MOST` at most, drawn by chance."""
+    """One row of each claim, of each source as many as it may count for, `MOST` at most, drawn by chance."""
     order = np.random.default_rng(seed + 1).permutation(len(held.labels))
     drawn = order if held.claims is None else order[np.unique(held.claims[order], return_index=True)[1]]
+    if held.sources is not None:
+        drawn = np.random.default_rng(seed + 3).permutation(drawn)
+        _, source, sizes = np.unique(held.sources[drawn], return_inverse=True, return_counts=True)
+        most = held.most(sizes)
+        drawn = np.concatenate([drawn[source == name][:most] for name in range(len(sizes))])
     if len(drawn) > MOST:
         drawn = np.random.default_rng(seed + 2).choice(drawn, MOST, replace=False)
     return np.asarray(drawn, np.int64)

@@ -29,7 +29,8 @@ class Held:
     `fake` [n, 3]: P(fake) by each expert, before calibration, in the order of KINDS; `labels` [n]: 0 real, 1 fake, 2
     unknown; `chosen` [n]: place in KINDS of the selected expert; `groups` [n]: names of claim groups; `claims` [n]:
     names of claims, where one has several rows (None: each row is a claim); `weight` [n] ≥ 0: how much a row counts for
-    the maps (None: alike). Risks are of claims mixed as these are, each counting once, whatever the weight.
+    the maps (None: alike); `sources` [n]: names of the sets they are from (None: one). Risks are of claims mixed as
+    these are, whatever the weight, but that no set counts for more claims than the middle one of them has.
     Raises InvalidInput for arrays that do not fit together, or too few rows or groups.
     """
 
@@ -39,6 +40,7 @@ class Held:
     groups: NDArray[Any]
     weight: Floats | None = None
     claims: NDArray[Any] | None = None
+    sources: NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.labels)
@@ -59,6 +61,8 @@ class Held:
             raise InvalidInput(f"calibration: needs at least {LEAST_GROUPS} claim groups, there are {found}")
         if self.claims is not None and len(self.claims) != n:
             raise InvalidInput(f"calibration: a claim is needed for each of {n} rows, there are {len(self.claims)}")
+        if self.sources is not None and len(self.sources) != n:
+            raise InvalidInput(f"calibration: a source is needed for each of {n} rows, there are {len(self.sources)}")
         if self.weight is not None and (
             len(self.weight) != n or not np.isfinite(self.weight).all() or self.weight.min() < 0
         ):
@@ -88,15 +92,27 @@ class Held:
         """Some of the rows."""
         weight = None if self.weight is None else self.weight[where]
         claims = None if self.claims is None else self.claims[where]
-        return Held(self.fake[where], self.labels[where], self.chosen[where], self.groups[where], weight, claims)
+        sources = None if self.sources is None else self.sources[where]
+        own = (self.fake[where], self.labels[where], self.chosen[where], self.groups[where])
+        return Held(*own, weight, claims, sources)
 
     @property
     def share(self) -> Floats:
-        """1 / rows of the claim, [n]."""
-        if self.claims is None:
-            return np.ones(len(self.labels))
-        _, place, count = np.unique(self.claims, return_inverse=True, return_counts=True)
-        return np.asarray(1 / count[place])
+        """How many claims a row stands for, [n]: 1 / rows of the claim, and less in a set of many claims."""
+        share = np.ones(len(self.labels))
+        if self.claims is not None:
+            _, place, count = np.unique(self.claims, return_inverse=True, return_counts=True)
+            share = 1 / count[place]
+        if self.sources is None:
+            return share
+        _, source = np.unique(self.sources, return_inverse=True)
+        size = np.bincount(source, share)
+        return np.asarray(share * np.minimum(1, self.most(size) / size)[source])
+
+    @staticmethod
+    def most(sizes: Floats) -> int:
+        """How many claims a set may count for: as many as the middle one of these sizes has."""
+        return int(np.sort(sizes)[len(sizes) // 2].round())
 
     def wrong(self, fake: Floats) -> Mask:
         """Whether calling each row by the selected expert of `fake` [n, 3] would be wrong."""

@@ -123,7 +123,7 @@ def train_calibration(given: Materials, out: Path, advance: Advance, risk: float
 def held_of(table: Table, experts: Experts) -> Held:
     """What the experts say out of fold, as calibration takes it."""
     fake = np.stack([experts.fake[kind] for kind in KINDS], 1).astype(np.float64)
-    return Held(fake, table.label, experts.chosen, table.group, balanced(table), table.claim)
+    return Held(fake, table.label, experts.chosen, table.group, balanced(table), table.claim, table.source)
 
 
 def ease_of(evaluated: Evaluators, experts: Experts, version: str = "fitted") -> Ease:
