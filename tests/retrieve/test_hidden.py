@@ -58,3 +58,51 @@ def test_a_background_is_looked_for_beyond_ancestors_that_have_none() -> None:
     )
     strip_hidden(tree)
     assert tree.text_content() == "seen"
+
+
+@pytest.mark.parametrize(
+    "style",
+    [
+        "color:rgba(0,0,0,0)",
+        "color: #FDFDFD; background: #fff",
+        "color:#fdfdfd",
+        "color:rgb(8 8 8 / 2%)",
+        "color:#1230",
+        "color:black;background:rgb(10, 10, 10)",
+        "clip-path: polygon(0 0, 0 0, 0px 0%)",
+        "position:fixed; left: 200vw",
+        "transform: rotateY(90deg)",
+        "transform: translateX(-9999px)",
+        "zoom: 0",
+    ],
+)
+def test_what_no_eye_can_make_out(style: str) -> None:
+    tree = html.document_fromstring(f'<p>seen</p><p style="{style}">unseen</p>')
+    assert strip_hidden(tree) == len("unseen")
+    assert tree.text_content() == "seen"
+
+
+@pytest.mark.parametrize(
+    "style",
+    [
+        "color:#777",
+        "color:#e0e0e0",
+        "color:white;background:navy",
+        "color:rgba(0,0,0,.5)",
+        "left: 50%",
+        "transform: rotate(90deg)",
+        "clip-path: polygon(0 0, 100% 0, 100% 100%)",
+        "color:hsl(0 0% 50%)",
+        "color:#12",
+    ],
+)
+def test_what_can_be_made_out_stays(style: str) -> None:
+    tree = html.document_fromstring(f'<p style="{style}">seen</p>')
+    assert strip_hidden(tree) == 0
+
+
+@pytest.mark.parametrize("sheet", ["main .x p.no{display:none}", "#top > .x .no{opacity:0}", "*.no{zoom:0}"])
+def test_a_selector_of_several_parts_hides_what_it_names(sheet: str) -> None:
+    body = "<main id=top><div class=x><p class=no>unseen</p></div><p class=yes>seen</p></main>"
+    tree = html.document_fromstring(f"<style>{sheet} main .y .yes{{display:none}}</style>{body}")
+    assert strip_hidden(tree) == len("unseen")

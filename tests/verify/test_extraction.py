@@ -47,7 +47,8 @@ def test_text_without_sentence_ends_is_shortened() -> None:
 
 def test_the_wording_of_a_post_is_all_of_it_and_of_an_article_the_claim() -> None:
     post = extract(ARTICLE[:POST_CHARACTERS])
-    assert post.wording.startswith(ARTICLE[:100]) and len(post.wording) > len(post.claim)
+    assert post.wording.startswith(ARTICLE[:100])
+    assert len(post.wording) > len(post.claim)
     article = extract(ARTICLE * 2)
     assert article.wording == article.claim
     assert extract("Drinking bleach cures COVID-19.").wording == "Drinking bleach cures COVID-19."

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from weighup.errors import SourceUnavailable
 from weighup.retrieve.store import EvidenceStore
 from weighup.retrieve.types import Document, Evidence
+from weighup.verify.counting import trusting
 from weighup.verify.gathering import Gatherer, Wanted, best_own
 
 BOUND = datetime(2024, 5, 1, tzinfo=UTC)
@@ -83,7 +84,7 @@ def test_what_is_not_about_the_claim_is_left_out() -> None:
 @given(st.lists(st.text(min_size=1, max_size=30), max_size=12), st.integers(1, 6))
 def test_best_own_keeps_order_and_limit(texts: list[str], limit: int) -> None:
     own = tuple(Evidence(text=t, origin="row") for t in texts)
-    kept = best_own(Wanted(CLAIM, "en", BOUND, own), limit)
+    kept = best_own(CLAIM, own, limit, trusting())
     assert len(kept) == min(limit, len(own))
     places = [next(i for i, o in enumerate(own) if o is k) for k in kept]
     assert places == sorted(places)

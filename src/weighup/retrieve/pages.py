@@ -61,6 +61,8 @@ _WALL = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _WALL_LENGTH = 500
+# lxml reads these in names of attributes, and then cannot give the attributes back.
+_NO_CHARACTER = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +227,7 @@ def _tree(text: str, url: str) -> HtmlElement:
 
     # As bytes: lxml refuses text that carries an encoding declaration of its own.
     parser = html.HTMLParser(encoding="utf-8", remove_pis=True, no_network=True, huge_tree=False)
-    data = text.replace("\x00", "").encode("utf-8", errors="replace")
+    data = _NO_CHARACTER.sub("", text).encode("utf-8", errors="replace")
     try:
         tree: Any = html.document_fromstring(data, parser=parser) if data.strip() else None
     except (etree.LxmlError, ValueError) as error:

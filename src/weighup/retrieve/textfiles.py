@@ -8,7 +8,6 @@ published, so a PDF is undated unless the caller dates it.
 from __future__ import annotations
 
 import codecs
-import io
 import logging
 import re
 import struct
@@ -131,16 +130,19 @@ def read_pdf(file: BinaryIO, name: str) -> Iterator[Document | Broken]:
 
 def read_feed(file: BinaryIO, name: str) -> Iterator[Document | Broken]:
     """Every entry of a saved feed."""
-    import feedparser
-
+    from weighup.errors import PageRefused
+    from weighup.retrieve.markup import parsed_feed
     from weighup.retrieve.sources.feeds import document_from
 
     content = file.read(MAX_PAGE + 1)
     if len(content) > MAX_PAGE:
         yield Broken(name, None, f"is over {MAX_PAGE // 1_000_000} MB, too large for a feed")
         return
-    # A stream, since feedparser opens bare bytes as a file's name where there is such a file.
-    parsed = feedparser.parse(io.BytesIO(content))
+    try:
+        parsed = parsed_feed(content, name)
+    except PageRefused as error:
+        yield Broken(name, None, f"is not an RSS or Atom feed: {str(error).partition(' was not read: ')[2] or error}")
+        return
     if not parsed.entries:
         yield Broken(name, None, "has no entries" if parsed.get("version") else "is not an RSS or Atom feed")
         return

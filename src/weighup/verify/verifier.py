@@ -30,6 +30,7 @@ from weighup.verify import calibrated, decision, weights
 from weighup.verify.bounds import without_later
 from weighup.verify.content import ContentModel
 from weighup.verify.contract import Verdict
+from weighup.verify.counting import counted, trusting
 from weighup.verify.decision import Judged, Prepared, Weighed
 from weighup.verify.ease import Ease
 from weighup.verify.evaluators import Evaluator, HeadsEvaluator, LanguageModelEvaluator
@@ -238,10 +239,13 @@ class Verifier:
     def _stances(self, todo: Sequence[Prepared], found: Sequence[Found]) -> list[list[Stanced]]:
         readable = [f.passages if p.lang == "en" else [] for p, f in zip(todo, found, strict=True)]
         judged = take_stances(self._stance_model, [p.text for p in todo], readable)
-        for p, f, own in zip(todo, found, judged, strict=True):
+        trusted = trusting(self.settings.retrieve.credibility)
+        for i, (p, f) in enumerate(zip(todo, found, strict=True)):
+            judged[i], told = counted(judged[i], trusted)
+            p.warnings.extend([*f.warnings, *told])
             if p.lang != "en" and f.passages:
                 p.warnings.append("the stance model reads English only: the passages are listed, and were not weighed")
-                own += [Stanced(e, 0.0, 0.0, 1.0) for e in f.passages]
+                judged[i] += [Stanced(e, 0.0, 0.0, 1.0) for e in f.passages]
         return judged
 
     def _writers(self, n: int) -> ThreadPoolExecutor:

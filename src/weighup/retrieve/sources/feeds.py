@@ -7,13 +7,13 @@ they share. An entry revised later (`updated`) may say what was not known before
 
 from __future__ import annotations
 
-import io
 import logging
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from weighup.errors import SettingsError, SourceUnavailable
+from weighup.retrieve.markup import parsed_feed
 from weighup.retrieve.sources.dating import moment, only_before
 from weighup.retrieve.sources.hits import domain
 from weighup.retrieve.sources.queries import content_words
@@ -64,15 +64,12 @@ class Feeds:
 
     def _read(self, url: str) -> list[Document] | SourceUnavailable:
         """The feed's entries, or why there are none: one broken feed must not silence the others."""
-        import feedparser
-
         try:
             fetched = fetch(f"feed {domain(url)}", self.client, url)
+            # No `content-type` is passed on: servers label feeds wrongly.
+            parsed = parsed_feed(fetched.content, url, fetched.encoding, headers={"content-location": url})
         except SourceUnavailable as error:
             return error
-        # No `content-type` is passed on: servers label feeds wrongly, and feedparser reads the XML declaration.
-        # A stream, since feedparser opens bare bytes as a file's name where there is such a file.
-        parsed = feedparser.parse(io.BytesIO(fetched.content), response_headers={"content-location": url})
         if not parsed.entries and not parsed.get("version"):
             return SourceUnavailable(f"{url} is not an RSS or Atom feed")
         publisher = plain(parsed.feed.get("title")) or domain(url)
