@@ -18,17 +18,19 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from weighup.files import sha256
 from weighup.models.catalogue import asset, require
-from weighup.train.stance.augment import KINDS, augmented
-from weighup.train.stance.data import EXTRA, SETS, Pair, load, news_pairs, rows
+from weighup.train.stance.augment import KINDS
+from weighup.train.stance.data import EXTRA, SETS, Pair, news_pairs, rows
 from weighup.train.stance.export import write
 from weighup.train.stance.fit import Recipe, fit, pools_of, predict, tensors
-from weighup.train.stance.net import StanceNet, neighbours
+from weighup.train.stance.net import StanceNet
 from weighup.train.stance.quantised import build, from_onnx
-from weighup.train.stance.scores import mix
+from weighup.train.stance.scores import best_shift, mean_f1, mix
+from weighup.train.stance.untold import key_of, lessons
 from weighup.train.stance.wide import fit_wide, wide_logits
 from weighup.verify import weights
 from weighup.verify.stance import STANCES, load_tokenizer
@@ -39,6 +41,7 @@ ROUND = {
     "healthver": 1569, "covid_fact": 4200, "climate_fever": 4200, "check_covid": 1401, "fool_me_twice": 1258,
     "fool_me_twice neutral": 500, "rte": 1000, "scifact_rte": 564, "wice_claims": 200, "med": 300,
     "edited": 2500, "own_sentence": 600, "dated": 900, "wrong_page": 1200, "several": 1800, "liar": 1200,
+    "untold": 12000,
 }  # fmt: skip
 WEIGHT = {
     "edited": 0.6, "own_sentence": 0.5, "med": 0.5, "wice_claims": 0.7, "rte": 0.7,
@@ -68,6 +71,12 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--lr", type=float, default=2e-4)
     parser.add_argument("--warm-up", type=int, default=60)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--max-tokens", type=int, default=112)
+    parser.add_argument("--drop", type=float, default=0.1)
+    parser.add_argument("--teacher", type=Path, nargs="*", default=[], help="files said.npz of stance_teacher.py")
+    parser.add_argument("--deep-only", action="store_true", help="train, measure on dev, --keep, and stop there")
+    parser.add_argument("--taught", type=float, default=0.5, help="the teacher's share in the loss of a told pair")
     parser.add_argument("--frozen", type=int, default=0, help="layers that stay as they are")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
@@ -90,15 +99,42 @@ def started(args: argparse.Namespace, vocab: dict[str, int]) -> tuple[StanceNet,
         stages = card["recipe"]["stages"]
         return from_onnx(Path(args.start), vocab), [*stages, {"dequantised": sha256(Path(args.start))}]
     kept = torch.load(args.start, weights_only=True)
-    net = build(vocab)
-    net.load_state_dict(kept["net"])
+    net = from_onnx(weights.SHIPPED / "stance.onnx", vocab)  # for the word embeddings, which are never tuned
+    net.load_state_dict(
+        {name: part.float() if part.is_floating_point() else part for name, part in kept["net"].items()}, strict=False
+    )
     return net, kept["stages"]
+
+
+def keep(path: Path, net: StanceNet, stages: list[dict]) -> None:
+    """The float weights, as 16-bit numbers; without the word embeddings, which are the shipped ones."""
+    parts = {name: part for name, part in net.state_dict().items() if name != "words.weight"}
+    halves = {name: part.half() if part.is_floating_point() else part for name, part in parts.items()}
+    torch.save({"net": halves, "stages": stages}, path)
+
+
+def on_dev(logits: np.ndarray, dev: list[Pair]) -> dict[str, float]:
+    """Mean macro-F1 as it is, and with the shift of the logits that is best for it."""
+    return {
+        "plain": round(mean_f1(logits, dev), 4),
+        "shifted": round(mean_f1(logits + best_shift(logits, dev), dev), 4),
+    }
 
 
 def liar(data: Path) -> list[Pair]:
     """LIAR's claims with the fact-checkers' justification: supports where the claim is real, refutes where fake."""
     found = [r for r in rows(data / LIAR) if r.get("justification") and r["label3"] in ("real", "fake")]
     return [Pair(r["text"], r["justification"], int(r["label3"] == "fake"), "liar", r["text"]) for r in found]
+
+
+def taught(pairs: list[Pair], files: list[Path]) -> dict[Pair, tuple[float, ...]]:
+    """What the teachers say of the pairs that they were asked about, their mean."""
+    said: dict[str, list[np.ndarray]] = {}
+    for file in files:
+        with np.load(file) as kept:
+            for key, share in zip(kept["keys"].tolist(), kept["share"].astype(np.float32), strict=True):
+                said.setdefault(key, []).append(share)
+    return {p: tuple(np.mean(said[key], 0).tolist()) for p in pairs if (key := key_of(p)) in said}
 
 
 def main() -> None:
@@ -108,37 +144,41 @@ def main() -> None:
     words = weights.SHIPPED / weights.TOKENIZER
     tokenizer = load_tokenizer(words)
     vocab = tokenizer.get_vocab()
-    train, dev, files = load(args.data)
     net, stages = started(args, vocab)
-    seen = {word for p in train for word in p.claim.lower().split()}
-    rng = random.Random(args.seed)
-    train += augmented(train, neighbours(vocab, net.words.weight.detach(), seen), rng, args.augment, SETS)
+    train, strange, dev, files = lessons(args.data, vocab, net.words.weight.detach(), kinds=args.augment)
     if args.liar:
         train += liar(args.data)
         files.append(args.data / LIAR)
+    teacher = taught([*train, *strange], args.teacher)
     recipe = Recipe(
         steps=args.steps, minutes=args.minutes, lr=args.lr, seed=args.seed, warm_up=args.warm_up, frozen=args.frozen,
-        round=ROUND, weights=WEIGHT,
+        batch=args.batch, max_tokens=args.max_tokens, drop=args.drop, taught=args.taught, round=ROUND, weights=WEIGHT,
     )  # fmt: skip
     if args.start == "encoder":
-        sample = tensors(rng.sample(train, 4000), tokenizer, recipe)[2]
+        sample = tensors(random.Random(args.seed).sample(train, 4000), tokenizer, recipe)[2]
         net.mean.copy_(sample.mean(0))
         net.scale.copy_(sample.std(0).clamp(min=0.05))
     args.out.mkdir(parents=True, exist_ok=True)
     state = args.out / ".stance-state.pt"
-    fitted = fit(net, pools_of(train), tokenizer, recipe, state=state)
+    pools = pools_of([*train, *(p for p in strange if p in teacher)])
+    fitted = fit(net, pools, tokenizer, recipe, state=state, teacher=teacher)
     deep = predict(net, tokenizer, dev)
+    print("dev, deep half alone:", on_dev(deep, dev), flush=True)
+    if args.deep_only:
+        keep(args.keep, net, [*stages, asdict(recipe)])
+        return
     wide = fit_wide(train, tokenizer, len(vocab), SETS)
     share, shift, divisor, tried = mix(deep, wide_logits(wide, dev, tokenizer), dev)
     print("share of the wide half, dev mean macro-F1:", tried)
     stage = asdict(recipe) | {
         "augment": args.augment, "liar": args.liar, "sets": [*SETS, *EXTRA], "steps_done": fitted.steps,
+        "teachers": [sha256(file) for file in args.teacher],
         "pairs_seen": fitted.steps * recipe.batch, "minutes": round(fitted.minutes, 1), "wide_share": share,
         "shift": [round(float(s), 2) for s in shift], "temperature": round(divisor, 2),
     }  # fmt: skip
     stages.append(stage)
     if args.keep:
-        torch.save({"net": net.state_dict(), "stages": stages}, args.keep)
+        keep(args.keep, net, stages)
     card = {
         "name": "weighup-stance",
         "version": VERSION,

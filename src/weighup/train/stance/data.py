@@ -1,7 +1,7 @@
 """Training pairs for the stance model: claim, passage and the stance of the passage, from sets and from users' rows.
 
 A pair's label is 0 supports, 1 refutes, 2 neutral, 3 "refutes or neutral, not told apart" (its loss is the log-sum of
-the two), 4 "supports or neutral" (partial support).
+the two), 4 "supports or neutral" (partial support), 5 "not known", for a teacher to say.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from weighup.verify.rows import BadRow
 SETS = ("healthver", "covid_fact", "climate_fever", "check_covid", "fool_me_twice")
 EXTRA = ("rte", "scifact_rte", "wice_claims", "med")
 LABELS = {"supports": 0, "refutes": 1, "neutral": 2, "not_supports": 3, "not_supported": 3, "partially_supported": 4}
-NOT_TOLD, PARTIAL = 3, 4
+NOT_TOLD, PARTIAL, UNTOLD = 3, 4, 5
 _STANCE_OF = {"real": 0, "fake": 1, "unknown": 2}
 _NAMES = LABELS | {"support": 0, "supported": 0, "refute": 1, "refuted": 1, "not enough info": 2}
 

@@ -1,8 +1,11 @@
-"""The training run of the deep half: batches, schedule, loss, running mean, and a state to go on from.
+"""The training run of the deep half: batches, schedule, loss, running mean, and a state to go on from. On a graphics
+card where there is one.
 
 AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101); linear warm-up, then decay over the steps or the minutes, whichever
 end first; a running mean of the weights over the last quarter (after Izmailov et al. 2018, arXiv 1803.05407). The loss
 takes "refutes or neutral" as one event, -log(p_refutes + p_neutral), and partial support as "supports or neutral".
+What a teacher says of a pair is learned beside its label, or instead of one that it does not have (Hinton, Vinyals &
+Dean 2015, arXiv 1503.02531, section 2, at temperature 1).
 """
 
 # mypy: disable-error-code="misc,no-untyped-call,untyped-decorator"
@@ -26,13 +29,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from weighup.console import Advance
-from weighup.train.stance.data import Pair
+from weighup.train.stance.data import UNTOLD, Pair
 from weighup.train.stance.net import StanceNet
 from weighup.verify.stance import encode_pairs, padded
 from weighup.verify.stance_features import features
 
 log = logging.getLogger(__name__)
-EVENTS = torch.tensor([[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 1, 1], [1, 0, 1]], dtype=torch.bool)
+EVENTS = torch.tensor([[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 1, 1], [1, 0, 1], [1, 1, 1]], dtype=torch.bool)
 KEEP_SECONDS = 120.0
 _STRETCH = 50
 
@@ -43,6 +46,7 @@ class Recipe:
 
     `minutes` counts time spent in steps, over all runs of a resumed training; the schedule ends at it or at `steps`.
     The first `frozen` layers, and the embeddings below them, stay as they are. `weights` are of the loss, by source.
+    `taught` is the teacher's share of the loss of a pair that has a label; one without has no other.
     """
 
     steps: int = 4000
@@ -56,6 +60,8 @@ class Recipe:
     features: bool = True
     warm_up: int = 60
     frozen: int = 0
+    drop: float = 0.1
+    taught: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -76,12 +82,17 @@ def fit(
     state: Path | None = None,
     advance: Advance | None = None,
     keep_seconds: float = KEEP_SECONDS,
+    teacher: Mapping[Pair, Sequence[float]] | None = None,
 ) -> Fitted:
     """Train `net` in place. `state` is written every `keep_seconds` and on Ctrl-C; a run finds it and goes on there.
 
     A state of other data or another recipe is set aside with a warning. The caller removes the file when all is done.
+    `teacher`: probabilities of supports, refutes and neutral, for the pairs it was asked about; it must know every pair
+    that is UNTOLD.
     """
     torch.manual_seed(recipe.seed)
+    net.to("cuda" if torch.cuda.is_available() else "cpu")
+    net.drop = recipe.drop
     below = (net.places, net.types, net.match, net.norm, *net.layers[: recipe.frozen])
     for module in (net.words, *(below if recipe.frozen else ())):
         module.requires_grad_(False)
@@ -90,7 +101,8 @@ def fit(
     optimiser = torch.optim.AdamW(
         [{"params": trunk, "lr": recipe.lr}, {"params": fresh, "lr": 5 * recipe.lr}], weight_decay=0.01, fused=True
     )
-    run = _Run(net, optimiser, [*trunk, *fresh], _key(pools, recipe))
+    run = _Run(net, optimiser, [*trunk, *fresh], _key(pools, recipe, teacher or {}))
+    coded = _Coded(tokenizer, recipe)
     if state is not None and state.exists():
         run.read(state)
     peaks = [recipe.lr, 5 * recipe.lr]
@@ -105,7 +117,7 @@ def fit(
                 break
             for group, peak in zip(optimiser.param_groups, peaks, strict=True):
                 group["lr"] = peak * min((run.step + 1) / recipe.warm_up, 1.02 - done)
-            loss = _loss(net, batch, tokenizer, recipe)
+            loss = _loss(net, batch, coded, teacher or {}, recipe)
             optimiser.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(trunk, 1.0)
@@ -127,14 +139,17 @@ def fit(
         if state is not None and run.step:
             run.write(state)
     run.settle()
-    net.eval()
+    net.eval().to("cpu")
     return Fitted(run.step, run.seconds / 60, run.loss)
 
 
 def pools_of(pairs: Sequence[Pair]) -> dict[str, list[Pair]]:
-    """Pairs by source; neutral fool_me_twice pairs are 9 in 10 there, so they are drawn apart."""
+    """Pairs by source; untold ones are drawn apart, and neutral fool_me_twice pairs, which are 9 in 10 there."""
     pools: dict[str, list[Pair]] = {}
     for pair in pairs:
+        if pair.label == UNTOLD:
+            pools.setdefault("untold", []).append(pair)
+            continue
         apart = " neutral" if pair.source == "fool_me_twice" and pair.label == 2 else ""
         pools.setdefault(pair.source + apart, []).append(pair)
     return pools
@@ -183,19 +198,50 @@ def predict(net: StanceNet, tokenizer: Any, pairs: Sequence[Pair], recipe: Recip
     if recipe is not None and not recipe.features:
         feats = np.zeros_like(feats)
     out = np.zeros((len(pairs), 3), dtype=np.float32)
+    device = net.bias.device
     order = sorted(range(len(pairs)), key=lambda i: len(ids[i]))
     for start in range(0, len(order), 64):
         at = order[start : start + 64]
         batch = (padded([ids[i] for i in at]), padded([types[i] for i in at]), feats[at])
-        out[at] = net(*map(torch.from_numpy, batch)).float().numpy()
+        out[at] = net(*(torch.from_numpy(part).to(device) for part in batch)).float().cpu().numpy()
     return out
 
 
-def _loss(net: StanceNet, batch: Sequence[Pair], tokenizer: Any, recipe: Recipe) -> Tensor:
-    log_p = torch.log_softmax(net(*tensors(batch, tokenizer, recipe)), dim=-1)
-    told = EVENTS[torch.tensor([p.label for p in batch])]
+class _Coded:
+    """Pairs as numbers, each made once: a run sees them many times, and a graphics card would wait for it."""
+
+    def __init__(self, tokenizer: Any, recipe: Recipe) -> None:
+        self._tokenizer, self._recipe = tokenizer, recipe
+        self._known: dict[Pair, tuple[Tensor, Tensor, Tensor]] = {}
+
+    def __call__(self, batch: Sequence[Pair], device: torch.device) -> list[Tensor]:
+        """ids, types [n, longest] int64 and features [n, n_features] on the device."""
+        new = [p for p in dict.fromkeys(batch) if p not in self._known]
+        if new:
+            ids, types, feats = tensors(new, self._tokenizer, self._recipe)
+            lengths = (ids != 0).sum(1).tolist()
+            for i, (pair, n) in enumerate(zip(new, lengths, strict=True)):
+                self._known[pair] = (ids[i, :n].to(torch.int32), types[i, :n].to(torch.int8), feats[i])
+        rows = [self._known[p] for p in batch]
+        ids, types = (torch.nn.utils.rnn.pad_sequence([r[k] for r in rows], batch_first=True).long() for k in (0, 1))
+        return [t.to(device, non_blocking=True) for t in (ids, types, torch.stack([r[2] for r in rows]))]
+
+
+def _loss(
+    net: StanceNet, batch: Sequence[Pair], coded: _Coded, teacher: Mapping[Pair, Sequence[float]], recipe: Recipe
+) -> Tensor:
+    device = net.bias.device
+    with torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda"):
+        logits = net(*coded(batch, device))
+    log_p = torch.log_softmax(logits.float(), dim=-1)
+    told = EVENTS[torch.tensor([p.label for p in batch])].to(device)
     each = -torch.logsumexp(log_p.masked_fill(~told, -1e4), dim=-1)
-    weight = torch.tensor([recipe.weights.get(p.source, 1.0) for p in batch])
+    if teacher:
+        said = torch.tensor([teacher.get(p, (0.0, 0.0, 0.0)) for p in batch], device=device)
+        share = torch.tensor([1.0 if p.label == UNTOLD else recipe.taught * (p in teacher) for p in batch])
+        share = share.to(device)
+        each = (1 - share) * each - share * (said * log_p).sum(-1)
+    weight = torch.tensor([recipe.weights.get(p.source, 1.0) for p in batch], device=device)
     return (each * weight).sum() / weight.sum()
 
 
@@ -238,12 +284,12 @@ class _Run:
 
     def read(self, path: Path) -> None:
         try:
-            kept = torch.load(path, weights_only=True)
+            kept = torch.load(path, weights_only=True, map_location=self.net.bias.device)
             if kept["key"] != self.key:
                 raise ValueError("it is of other data or another recipe")
             self.net.load_state_dict(kept["net"])
             self.optimiser.load_state_dict(kept["optimiser"])
-            torch.set_rng_state(kept["random"])
+            torch.set_rng_state(kept["random"].cpu())
         except Exception as error:  # noqa: BLE001 torch and pickle raise many kinds on bytes that are not theirs
             log.warning("%s: cannot be gone on from (%s); training starts anew", path, error)
             return
@@ -251,9 +297,11 @@ class _Run:
         self.step, self.seconds, self.loss, self.averaged = kept["told"]
 
 
-def _key(pools: Mapping[str, Sequence[Pair]], recipe: Recipe) -> str:
-    """Names the data and the recipe."""
+def _key(pools: Mapping[str, Sequence[Pair]], recipe: Recipe, teacher: Mapping[Pair, Sequence[float]]) -> str:
+    """Names the data, the recipe and what the teacher says."""
     digest = hashlib.sha256(json.dumps(asdict(recipe), sort_keys=True, default=dict).encode())
+    if teacher:
+        digest.update(np.array(list(teacher.values()), np.float32).tobytes())
     for name, pool in pools.items():
         digest.update(name.encode())
         for p in pool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from weighup.texts import shorten
@@ -35,7 +35,15 @@ def wrong_page(pairs: Sequence[Pair], rng: random.Random) -> list[Pair]:
     Left out are passages that stand with a claim of the same group, and those that hold more than TOO_NEAR of the
     claim's words.
     """
-    out: list[Pair] = []
+    out = []
+    for claim, group, _, passages in near_passages(pairs, TOO_NEAR):
+        out.append(Pair(claim, rng.choice(passages), 2, "wrong_page", group))
+    return out
+
+
+def near_passages(pairs: Sequence[Pair], most: float = 1.0) -> Iterator[tuple[str, str, str, list[str]]]:
+    """(claim, group, source, passages) for each claim that has some: up to NEAREST passages of other groups of its
+    source, nearest first, that hold at most the share `most` of the claim's words."""
     for source in sorted({p.source for p in pairs}):
         own = [p for p in pairs if p.source == source]
         passages = sorted({p.passage for p in own})
@@ -48,21 +56,22 @@ def wrong_page(pairs: Sequence[Pair], rng: random.Random) -> list[Pair]:
         for p in own:
             groups.setdefault(p.passage, set()).add(p.group)
         for claim, group in sorted({(p.claim, p.group) for p in own}):
-            near = _nearest(stems(claim), bags, where)
+            near = _nearest(stems(claim), bags, where, most)
             near = [i for i in near if group not in groups[passages[i]]][:NEAREST]
             if near:
-                out.append(Pair(claim, passages[rng.choice(near)], 2, "wrong_page", group))
-    return out
+                yield claim, group, source, [passages[i] for i in near]
 
 
-def _nearest(claim: frozenset[str], bags: Sequence[frozenset[str]], where: dict[str, list[int]]) -> list[int]:
+def _nearest(
+    claim: frozenset[str], bags: Sequence[frozenset[str]], where: dict[str, list[int]], most: float
+) -> list[int]:
     score: dict[int, float] = {}
     for word in claim:
         places = where.get(word, ())
         for i in places if len(places) <= max(20, len(bags) // 20) else ():  # words of every page tell nothing
             score[i] = score.get(i, 0.0) + math.log(1 + len(bags) / len(places))
     near = sorted(score, key=lambda i: (-score[i], i))[: 6 * NEAREST]
-    return [i for i in near if len(claim & bags[i]) <= TOO_NEAR * len(claim)]
+    return [i for i in near if len(claim & bags[i]) <= most * len(claim)]
 
 
 def several(pairs: Sequence[Pair], rng: random.Random, limit: int = 700) -> list[Pair]:
