@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 export WEIGHUP_DATA ?= ../shared/data
 
-.PHONY: help run test lint claims bench weights docs clean models
+.PHONY: help run test lint claims bench soak fuzz weights docs clean models
 
 help:  ## say what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/'
@@ -36,6 +36,12 @@ claims: models $(VENV)/.dev  ## measure the published claims against their basel
 
 bench: models $(VENV)/.dev  ## run every benchmark
 	@$(BIN)/python benchmarks/run_all.py
+
+soak: models $(VENV)/.dev  ## kill what watches, works and serves for 10 minutes; nothing may be lost or doubled
+	@$(BIN)/python benchmarks/soak.py
+
+fuzz: models $(VENV)/.dev  ## feed the readers broken and hostile input for 5 minutes
+	@$(BIN)/python benchmarks/fuzz.py --minutes 5
 
 weights: out/weights/ease.done  ## remake everything trained that is shipped (hours; a finished step is not done again)
 

@@ -9,7 +9,22 @@ from typing import Annotated
 
 import typer
 
-from weighup.cli import check, evaluate, methods, models, schema, store, train
+from weighup.cli import (
+    alerts,
+    check,
+    database,
+    doctor,
+    evaluate,
+    keys,
+    mcp,
+    methods,
+    models,
+    schema,
+    serve,
+    store,
+    train,
+    watch,
+)
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -26,6 +41,13 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("schema")(schema.schema)
 app.command("methods")(methods.methods)
 app.command("claims")(methods.claims)
+app.command("serve")(serve.serve)
+app.command("watch")(watch.watch)
+app.command("mcp")(mcp.mcp)
+app.command("doctor")(doctor.doctor)
+app.add_typer(keys.app, name="keys")
+app.add_typer(alerts.app, name="alerts")
+app.add_typer(database.app, name="db")
 app.add_typer(models.app, name="models")
 app.add_typer(store.app, name="store")
 app.add_typer(train.app, name="train")

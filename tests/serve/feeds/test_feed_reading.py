@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from weighup.dates import now
 from weighup.errors import PageRefused
-from weighup.serve.feeds import markup
+from weighup.retrieve import markup
 from weighup.serve.feeds.items import MAX_TEXT, MAX_TITLE, Item, address, canonical, plain, when
 from weighup.serve.feeds.read import MAX_ITEMS, MAX_PARTS, Feed, read_feed
 

@@ -96,6 +96,8 @@ class Alerts:
 
 def put_in(session: Session, alerts: Sequence[NewAlert], now: datetime) -> int:
     """`Alerts.put` inside a transaction that does more than that."""
+    if not alerts:
+        return 0
     rows = [
         {
             "id": uuid.uuid4(),

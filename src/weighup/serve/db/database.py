@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 from weighup.serve.db.access import ApiKeys, IdempotencyKeys
 from weighup.serve.db.alerts import Alerts
+from weighup.serve.db.cursors import Cursors
 from weighup.serve.db.engine import make_engine
 from weighup.serve.db.feeds import Feeds
 from weighup.serve.db.jobs import Jobs
@@ -39,6 +40,7 @@ class Database:
         self.jobs = Jobs(sessions)
         self.feeds = Feeds(sessions)
         self.stories = Stories(sessions)
+        self.cursors = Cursors(sessions)
         self.alerts = Alerts(sessions)
         self.feedback = Feedbacks(sessions)
         self.audit = Audit(sessions)

@@ -11,17 +11,18 @@ import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from weighup.serve.db.records import Feed, FeedItem, FeedItemOutcome, Poll
-from weighup.serve.db.sessions import LEASE, Sessions, extend, insert_new, let_go, present, require, take
+from weighup.serve.db.records import Feed, FeedItem, FeedItemOutcome, Marked, Poll, StoryState
+from weighup.serve.db.sessions import LEASE, Sessions, extend, fewer, insert_new, let_go, present, require, take
+from weighup.serve.db.stories import keep_stories
 from weighup.serve.db.tables import FeedItemRow, FeedRow
 from weighup.serve.db.tables.feeds import FEED_KINDS
 from weighup.serve.db.verdicts import Outbox, record_in
 from weighup.serve.db.words import storable
 
-ATTEMPTS = 3
+ATTEMPTS = 5
 """How often an entry is taken before it is given up."""
 LONGEST_WAIT = 86_400.0
 """Seconds: a feed that fails is polled at least once a day."""
@@ -35,9 +36,19 @@ class Feeds:
         self._sessions = sessions
 
     def add(
-        self, tenant: str, urls: Sequence[str], *, kind: str = "feed", every: float = 300.0, now: datetime | None = None
+        self,
+        tenant: str,
+        urls: Sequence[str],
+        *,
+        kind: str = "feed",
+        every: float = 300.0,
+        evidence: bool = False,
+        now: datetime | None = None,
     ) -> list[Feed]:
-        """Watch these, polled every `every` seconds; the feeds, in order. One that is watched already is left as is."""
+        """Watch these, polled every `every` seconds; the feeds, in order. One that is watched already is left as is.
+
+        `evidence`: what they bring is put into the evidence store, not checked.
+        """
         require(kind in FEED_KINDS, f"kind: {kind!r} is unknown; use one of {', '.join(FEED_KINDS)}")
         require(1 <= every <= LONGEST_WAIT, f"every: {every} s is not between 1 and {LONGEST_WAIT:.0f}")
         for url in urls:
@@ -54,6 +65,7 @@ class Feeds:
                 "next_poll": now,
                 "errors": 0,
                 "created_at": now,
+                "evidence": evidence,
             }
             for url in sorted(set(urls))
         ]
@@ -94,6 +106,23 @@ class Feeds:
             rows = take(session, FeedRow, due, order, worker=worker, seconds=seconds, limit=limit, now=now)
             return [_feed(row) for row in rows]
 
+    def extend(
+        self, worker: str, feed_ids: Sequence[uuid.UUID], *, seconds: float = LEASE, now: datetime | None = None
+    ) -> list[uuid.UUID]:
+        """Keep leases on feeds for `seconds` more; the ids still held."""
+        with self._sessions.writing() as session:
+            key = FeedRow.id
+            return extend(session, FeedRow, key, feed_ids, worker=worker, seconds=seconds, now=now or present())
+
+    def release(self, worker: str, feed_ids: Sequence[uuid.UUID]) -> int:
+        """Give feeds back without a poll; how many."""
+        with self._sessions.writing() as session:
+            where = (FeedRow.id.in_(feed_ids), FeedRow.lease_owner == worker)
+            rows = list(session.scalars(select(FeedRow).where(*where).order_by(FeedRow.id).with_for_update()))
+            for row in rows:
+                let_go(row)
+            return len(rows)
+
     def polled(self, polls: Sequence[Poll], *, now: datetime | None = None) -> list[int]:
         """Keep what polls gave, all or none; how many entries of each were new, in order.
 
@@ -111,16 +140,20 @@ class Feeds:
     ) -> list[FeedItem]:
         """Lease entries that wait to be checked, oldest first; one that was taken ATTEMPTS times in vain is failed."""
         now = now or present()
-        with self._sessions.writing() as session:
-            new = [FeedItemRow.state == "new"]
-            order = (FeedItemRow.id,)
-            rows = take(session, FeedItemRow, new, order, worker=worker, seconds=seconds, limit=limit, now=now)
-            for row in rows:
-                row.attempts += 1
-                if row.attempts > ATTEMPTS:
-                    row.state = "failed"
-                    let_go(row)
-            return _items(session, [row for row in rows if row.state == "new"])
+        while True:
+            with self._sessions.writing() as session:
+                new = [FeedItemRow.state == "new"]
+                order = (FeedItemRow.id,)
+                rows = take(session, FeedItemRow, new, order, worker=worker, seconds=seconds, limit=limit, now=now)
+                rows = list(fewer(rows, limit))
+                for row in rows:
+                    row.attempts += 1
+                    if row.attempts > ATTEMPTS:
+                        row.state, row.error = "failed", f"given up: whoever checked it ended {ATTEMPTS} times"
+                        let_go(row)
+                left = [row for row in rows if row.state == "new"]
+                if left or not rows:  # else those were given up, and others may wait behind them
+                    return _items(session, left)
 
     def extend_items(
         self, worker: str, ids: Sequence[int], *, seconds: float = LEASE, now: datetime | None = None
@@ -141,9 +174,23 @@ class Feeds:
                 let_go(row)
             return len(rows)
 
-    def finish_items(self, outcomes: Sequence[FeedItemOutcome], *, outbox: Outbox | None = None) -> list[bool]:
-        """Keep what came of entries, all or none, with their checks and alerts; whether each still waited, in order."""
+    def waiting(self) -> int:
+        """How many entries wait to be checked, of any tenant, those under a lease included."""
+        with self._sessions.reading() as session:
+            return session.scalar(select(func.count()).select_from(FeedItemRow).where(FeedItemRow.state == "new")) or 0
+
+    def finish_items(
+        self,
+        outcomes: Sequence[FeedItemOutcome],
+        *,
+        stories: Sequence[StoryState] = (),
+        outbox: Outbox | None = None,
+        now: datetime | None = None,
+    ) -> list[bool]:
+        """Keep what came of entries, all or none, with their checks, alerts and stories; whether each still waited, in
+        order."""
         with self._sessions.writing() as session:
+            keep_stories(session, stories, now or present())
             where = (FeedItemRow.id.in_([outcome.item_id for outcome in outcomes]), FeedItemRow.state == "new")
             query = select(FeedItemRow).where(*where).order_by(FeedItemRow.id).with_for_update()
             waiting = {row.id: row for row in session.scalars(query)}
@@ -159,8 +206,24 @@ class Feeds:
                 row.state = outcome.state
                 row.story_id = outcome.story_id or row.story_id
                 row.verdict_id = None if outcome.check is None else next(recorded).id
+                row.copy_of, row.mark = outcome.copy_of, outcome.mark
+                row.error = None if outcome.error is None else storable(outcome.error)[:1_000]
                 let_go(row)
+            _take_over(session, [row for row, outcome in kept if outcome.copy_of is not None])
             return told
+
+    def marked(self, tenant: str, since: datetime, *, limit: int) -> list[Marked]:
+        """The newest `limit` entries seen since then that can be copied, oldest first."""
+        where = (FeedRow.tenant == tenant, FeedItemRow.seen_at >= since, FeedItemRow.mark.is_not(None))
+        query = (
+            select(FeedItemRow.id, FeedItemRow.story_id, FeedItemRow.mark)
+            .join(FeedRow, FeedRow.id == FeedItemRow.feed_id)
+            .where(*where, FeedItemRow.story_id.is_not(None))
+            .order_by(FeedItemRow.id.desc())
+            .limit(limit)
+        )
+        with self._sessions.reading() as session:
+            return [Marked(*row) for row in reversed(session.execute(query).tuples().all())]  # type: ignore[arg-type]
 
     def items(self, tenant: str, *, story_id: uuid.UUID | None = None, limit: int = 100) -> list[FeedItem]:
         """Entries, newest first; of one story if given."""
@@ -171,6 +234,17 @@ class Feeds:
             return _items(session, list(session.scalars(query.order_by(FeedItemRow.id.desc()).limit(limit))))
 
 
+def _take_over(session: Session, copies: Sequence[FeedItemRow]) -> None:
+    """Give copies the verdicts of what they copy."""
+    if not copies:
+        return
+    session.flush()
+    query = select(FeedItemRow.id, FeedItemRow.verdict_id).where(FeedItemRow.id.in_({row.copy_of for row in copies}))
+    verdicts = dict(session.execute(query).tuples().all())
+    for row in copies:
+        row.verdict_id = verdicts.get(row.copy_of or 0)
+
+
 def guid_hash(guid: str) -> str:
     """64 hex digits for whatever a feed calls its entry."""
     return hashlib.sha256(guid.encode("utf-8", "surrogatepass")).hexdigest()
@@ -179,6 +253,10 @@ def guid_hash(guid: str) -> str:
 def _apply(session: Session, row: FeedRow, poll: Poll, now: datetime) -> int:
     let_go(row)
     row.last_poll = now
+    if poll.memory is not None:
+        row.memory = storable(dict(poll.memory))
+    if poll.gone:
+        row.enabled = False
     if poll.error is not None:
         row.errors += 1
         row.last_error = storable(poll.error)[:1_000]
@@ -197,6 +275,9 @@ def _apply(session: Session, row: FeedRow, poll: Poll, now: datetime) -> int:
             "url": storable(item.url),
             "title": storable(item.title),
             "text": storable(item.text),
+            "entry": storable(item.entry),
+            "lang": storable(item.lang),
+            "source": storable(item.source),
             "published": item.published,
             "seen_at": now,
             "state": "new",
@@ -222,17 +303,19 @@ def _feed(row: FeedRow) -> Feed:
         row.last_poll,
         row.errors,
         row.last_error,
+        row.memory,
+        bool(row.evidence),
     )
 
 
 def _items(session: Session, rows: Sequence[FeedItemRow]) -> list[FeedItem]:
-    query = select(FeedRow.id, FeedRow.tenant).where(FeedRow.id.in_({row.feed_id for row in rows}))
-    tenants = dict(session.execute(query).tuples().all())
+    query = select(FeedRow.id, FeedRow.tenant, FeedRow.evidence).where(FeedRow.id.in_({row.feed_id for row in rows}))
+    feeds = {number: (tenant, bool(evidence)) for number, tenant, evidence in session.execute(query).tuples()}
     return [
         FeedItem(
             row.id,
             row.feed_id,
-            tenants[row.feed_id],
+            feeds[row.feed_id][0],
             row.url,
             row.title,
             row.text,
@@ -241,6 +324,12 @@ def _items(session: Session, rows: Sequence[FeedItemRow]) -> list[FeedItem]:
             row.state,
             row.story_id,
             row.verdict_id,
+            row.entry,
+            row.lang,
+            row.source,
+            row.copy_of,
+            feeds[row.feed_id][1],
+            row.error,
         )
         for row in rows
     ]

@@ -17,12 +17,12 @@ from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
 from weighup.serve.db.records import ItemOutcome, Job, JobItem, JobLine
-from weighup.serve.db.sessions import LEASE, Sessions, extend, insert_new, let_go, present, require, take
+from weighup.serve.db.sessions import LEASE, Sessions, extend, fewer, insert_new, let_go, present, require, take
 from weighup.serve.db.tables import JobItemRow, JobResultRow, JobRow
 from weighup.serve.db.verdicts import Outbox, record_in
 from weighup.serve.db.words import storable
 
-ATTEMPTS = 3
+ATTEMPTS = 5
 """How often an item is taken before it is given up: one that kills its worker must not kill them all."""
 _OPEN = ("queued", "running")
 _BATCH = 1_000
@@ -95,6 +95,7 @@ class Jobs:
             order = (JobItemRow.priority.desc(), JobItemRow.id)
             waiting = [JobItemRow.state.in_(_OPEN), JobItemRow.attempts < ATTEMPTS]
             rows = take(session, JobItemRow, waiting, order, worker=worker, seconds=seconds, limit=limit, now=now)
+            rows = list(fewer(rows, limit))
             for row in rows:
                 row.state = "running"
                 row.attempts += 1

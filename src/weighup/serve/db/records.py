@@ -38,7 +38,8 @@ class Check:
 @dataclass(frozen=True, slots=True)
 class Recorded:
     """What recording a check did. `counted` is False for one that was recorded before; `before` and `label_before`
-    are what the verdict said until then, None for a new claim."""
+    are what the verdict said until then, `told` and `told_label` what it said when last an alert was raised (without
+    one: when it first made a call); None for a new claim."""
 
     id: uuid.UUID
     created: bool
@@ -47,6 +48,8 @@ class Recorded:
     label: str
     before: float | None
     label_before: str | None
+    told: float | None = None
+    told_label: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,8 @@ class TimelineEntry:
 
 @dataclass(frozen=True, slots=True)
 class StoredVerdict:
-    """A verdict as it stands. `probability` is that of fake, as in the contract."""
+    """A verdict as it stands. `probability` is that of fake, as in the contract; `due_for` why the next check is to be
+    made, None if only because its time has come."""
 
     id: uuid.UUID
     tenant: str
@@ -83,6 +87,17 @@ class StoredVerdict:
     next_check: datetime | None
     created_at: datetime
     checked_at: datetime
+    due_for: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenClaim:
+    """A claim that is not settled, with what tells whether a document bears on it: `words` as searches see them."""
+
+    id: uuid.UUID
+    words: str
+    url: str | None
+    next_check: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,22 +199,29 @@ class Feed:
     last_poll: datetime | None
     errors: int
     last_error: str | None
+    memory: Mapping[str, Any] | None = None
+    evidence: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class NewItem:
-    """An entry that a feed showed. `guid` is whatever tells it from the feed's other entries."""
+    """An entry that a feed showed. `guid` is whatever tells it from the feed's other entries; `entry`, at most 64
+    characters, names it in all its versions."""
 
     guid: str
     text: str
     url: str | None = None
     title: str | None = None
     published: datetime | None = None
+    entry: str | None = None
+    lang: str | None = None
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """What a poll gave. With `error` the feed is backed off; `wait` is what its server asked for, in seconds."""
+    """What a poll gave. With `error` the feed is backed off; `wait` is what its server asked for, in seconds. `gone`
+    feeds are not asked again. `memory` is kept for the next poll; None leaves it as it is."""
 
     feed_id: uuid.UUID
     items: Sequence[NewItem] = ()
@@ -209,6 +231,8 @@ class Poll:
     error: str | None = None
     wait: float | None = None
     unchanged: bool = False
+    gone: bool = False
+    memory: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +250,12 @@ class FeedItem:
     state: str
     story_id: uuid.UUID | None
     verdict_id: uuid.UUID | None
+    entry: str | None = None
+    lang: str | None = None
+    source: str | None = None
+    copy_of: int | None = None
+    evidence: bool = False
+    error: str | None = None
 
     @property
     def check_key(self) -> str:
@@ -235,12 +265,18 @@ class FeedItem:
 
 @dataclass(frozen=True, slots=True)
 class FeedItemOutcome:
-    """What came of an entry: checked with a `check`, skipped (no claim in it), or failed."""
+    """What came of an entry: checked with a `check`, skipped (no claim in it, or evidence, or a copy), or failed.
+
+    `copy_of` is the entry that it copies, whose verdict is then its own as well; `mark` what its copies are known by.
+    """
 
     item_id: int
     state: Literal["checked", "skipped", "failed"]
     check: Check | None = None
     story_id: uuid.UUID | None = None
+    copy_of: int | None = None
+    mark: bytes | None = None
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +289,29 @@ class Story:
     created_at: datetime
     updated_at: datetime
     items: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoryState:
+    """A story as clustering goes on with it. `first` and `last` bound when its items were published, `size` counts
+    those that are no copies, `total` is the sum of their vectors, float32 as bytes."""
+
+    id: uuid.UUID
+    tenant: str
+    title: str
+    first: datetime
+    last: datetime
+    size: int
+    total: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """An entry that may be copied: its id, its story and its mark."""
+
+    item_id: int
+    story_id: uuid.UUID
+    mark: bytes
 
 
 @dataclass(frozen=True, slots=True)

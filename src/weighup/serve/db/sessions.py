@@ -15,6 +15,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from weighup.errors import InvalidInput, StoreError
 from weighup.serve.db.engine import WRITES
+from weighup.serve.db.tables import FeedItemRow, JobItemRow
 from weighup.serve.db.tables.base import Base, Leased
 from weighup.serve.db.url import explained, shown
 
@@ -24,6 +25,7 @@ _CHUNK = 500  # rows of one INSERT: SQLite takes 32,766 values, PostgreSQL 65,53
 
 
 Row = TypeVar("Row", bound=Leased)
+Tried = TypeVar("Tried", JobItemRow, FeedItemRow)
 
 
 class Sessions:
@@ -103,6 +105,15 @@ def take(
         row.lease_owner = worker
         row.lease_until = now + timedelta(seconds=seconds)
     return rows
+
+
+def fewer(rows: Sequence[Tried], limit: int) -> Sequence[Tried]:
+    """Of rows that `take` gave, those to work on together: a quarter of `limit` for each time that one of them was
+    taken in vain before. The others are let go: what kills its worker is alone in the end and takes none with it."""
+    kept = max(1, limit // 4 ** max((row.attempts for row in rows), default=0))
+    for row in rows[kept:]:
+        let_go(row)
+    return rows[:kept]
 
 
 def extend(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import func, select, tuple_
 from sqlalchemy.orm import Session
@@ -13,7 +13,17 @@ from sqlalchemy.orm import Session
 from weighup.dates import parse_bound
 from weighup.serve.db.alerts import put_in
 from weighup.serve.db.listing import page_of
-from weighup.serve.db.records import Check, NewAlert, Page, Recorded, StoredVerdict, TimelineEntry, VerdictFilter
+from weighup.serve.db.records import (
+    Check,
+    NewAlert,
+    OpenClaim,
+    Page,
+    Reason,
+    Recorded,
+    StoredVerdict,
+    TimelineEntry,
+    VerdictFilter,
+)
 from weighup.serve.db.sessions import LEASE, Sessions, extend, insert_new, let_go, present, require, take
 from weighup.serve.db.tables import TimelineRow, VerdictRow
 from weighup.serve.db.words import claim_key, indexed, storable
@@ -92,6 +102,32 @@ class Verdicts:
             key = VerdictRow.id
             return extend(session, VerdictRow, key, ids, worker=worker, seconds=seconds, now=now or present())
 
+    def release(self, worker: str, ids: Sequence[uuid.UUID]) -> int:
+        """Give verdicts from `take_due` back unchecked; how many."""
+        with self._sessions.writing() as session:
+            where = (VerdictRow.id.in_(ids), VerdictRow.lease_owner == worker)
+            rows = list(session.scalars(select(VerdictRow).where(*where).order_by(VerdictRow.number).with_for_update()))
+            for row in rows:
+                let_go(row)
+            return len(rows)
+
+    def open_claims(self, *, limit: int) -> list[OpenClaim]:
+        """The `limit` unsettled claims that were checked last, of any tenant."""
+        columns = (VerdictRow.id, VerdictRow.words, VerdictRow.url, VerdictRow.next_check)
+        query = select(*columns).where(VerdictRow.settled.is_(False)).order_by(VerdictRow.checked_at.desc())
+        with self._sessions.reading() as session:
+            return [OpenClaim(*row) for row in session.execute(query.limit(limit)).tuples()]
+
+    def hasten(self, ids: Sequence[uuid.UUID], *, now: datetime | None = None) -> int:
+        """Let unsettled verdicts be checked at once, for new evidence; how many were not due by then anyway."""
+        now = now or present()
+        with self._sessions.writing() as session:
+            where = (VerdictRow.id.in_(ids), VerdictRow.settled.is_(False), VerdictRow.next_check > now)
+            rows = list(session.scalars(select(VerdictRow).where(*where).order_by(VerdictRow.number).with_for_update()))
+            for row in rows:
+                row.next_check, row.due_for = now, "new_evidence"
+            return len(rows)
+
     def schedule(self, tenant: str, ids: Sequence[uuid.UUID], at: datetime | None, *, settled: bool = False) -> int:
         """Set when these are to be checked next, as on new evidence; None: never by itself. How many there were."""
         with self._sessions.writing() as session:
@@ -127,14 +163,18 @@ def record_in(session: Session, checks: Sequence[Check], outbox: Outbox | None =
     for key, check in keyed:
         row = rows[key]
         if (row.id, check.check_key) in known:
-            done.append(Recorded(row.id, False, False, row.probability, row.label, row.probability, row.label))
+            told = (row.told_probability, row.told_label)
+            done.append(Recorded(row.id, False, False, row.probability, row.label, row.probability, row.label, *told))
             continue
         known.add((row.id, check.check_key))
         recorded = _add(session, row, check, now, created=row.id in created)
         created.discard(row.id)
         done.append(recorded)
-        if outbox is not None:
-            put_in(session, outbox(check, recorded), now)
+        alerts = outbox(check, recorded) if outbox is not None else ()
+        put_in(session, alerts, now)
+        # What is not checkable makes no call that a change could be counted from.
+        if alerts or row.told_label in (None, "not_checkable"):
+            row.told_probability, row.told_label = recorded.probability, recorded.label
     session.flush()
     return done
 
@@ -142,6 +182,7 @@ def record_in(session: Session, checks: Sequence[Check], outbox: Outbox | None =
 def _add(session: Session, row: VerdictRow, check: Check, now: datetime, *, created: bool) -> Recorded:
     verdict, at = check.verdict, check.at or now
     before = None if created else (row.probability, row.label)
+    told_before = (row.told_probability, row.told_label)
     old = [] if created else row.latest["evidence"]
     latest = storable(verdict.model_dump(mode="json"))
     entry = TimelineRow(
@@ -161,10 +202,10 @@ def _add(session: Session, row: VerdictRow, check: Check, now: datetime, *, crea
         row.latest, row.checked_at = latest, at
         row.label, row.expert = verdict.verdict, verdict.expert
         row.probability, row.doubt = verdict.probability_fake, doubt(verdict.probability_fake)
-        row.settled, row.next_check = check.settled, check.next_check
+        row.settled, row.next_check, row.due_for = check.settled, check.next_check, None
     let_go(row)
-    told = (None, None) if before is None else before
-    return Recorded(row.id, created, True, verdict.probability_fake, verdict.verdict, *told)
+    known = (None, None, None, None) if before is None else (*before, *told_before)
+    return Recorded(row.id, created, True, verdict.probability_fake, verdict.verdict, *known)
 
 
 def _added(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -228,6 +269,7 @@ def stored(row: VerdictRow) -> StoredVerdict:
         next_check=row.next_check,
         created_at=row.created_at,
         checked_at=row.checked_at,
+        due_for=cast("Reason | None", row.due_for),
     )
 
 

@@ -60,7 +60,7 @@ def stream_html(verdicts: Callable[[], Iterable[Verdict | FailedRow]], *, title:
     digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
     stream = (
-        _environment()
+        environment()
         .get_template("page.html.j2")
         .stream(
             title=title,
@@ -114,7 +114,7 @@ def _style() -> str:
 
 
 @functools.cache
-def _environment() -> Environment:
+def environment() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from weighup.serve.db.tables.base import Base, BigId, Leased, Moment, one_of
+from weighup.serve.db.tables.base import Base, BigId, Json, Leased, Moment, one_of
 
 FEED_KINDS = ("feed", "sitemap", "folder", "lines")
 ITEM_STATES = ("new", "checked", "skipped", "failed")
@@ -34,6 +35,8 @@ class FeedRow(Leased):
     errors: Mapped[int]
     last_error: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(Moment)
+    memory: Mapped[dict[str, Any] | None] = mapped_column(Json)  # what polling knows of it besides
+    evidence: Mapped[bool | None]  # whether its entries are evidence, not claims
 
     __table_args__ = (UniqueConstraint("tenant", "url"), Index(None, "next_poll", "id"), one_of("kind", FEED_KINDS))
 
@@ -48,8 +51,21 @@ class StoryRow(Base):
     title: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(Moment)
     updated_at: Mapped[datetime] = mapped_column(Moment)
+    first: Mapped[datetime | None] = mapped_column(Moment)  # by when its items were published
+    last: Mapped[datetime | None] = mapped_column(Moment)
+    size: Mapped[int | None]  # items that are no copies
+    total: Mapped[bytes | None] = mapped_column(LargeBinary)  # sum of their vectors, float32
 
     __table_args__ = (Index(None, "tenant", "updated_at", "id"),)
+
+
+class CursorRow(Base):
+    """How far something that goes on for ever has come, such as through the documents of an evidence store."""
+
+    __tablename__ = "cursor"
+
+    name: Mapped[str] = mapped_column(String(200), primary_key=True)
+    place: Mapped[int] = mapped_column(BigInteger)
 
 
 class FeedItemRow(Leased):
@@ -69,6 +85,12 @@ class FeedItemRow(Leased):
     attempts: Mapped[int]
     story_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("story.id", ondelete="SET NULL"), index=True)
     verdict_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("verdict.id", ondelete="SET NULL"), index=True)
+    entry: Mapped[str | None] = mapped_column(String(64))  # names it in all its versions
+    lang: Mapped[str | None] = mapped_column(String(20))
+    source: Mapped[str | None] = mapped_column(Text)
+    copy_of: Mapped[int | None] = mapped_column(BigId)  # the entry that it copies
+    mark: Mapped[bytes | None] = mapped_column(LargeBinary)  # what its copies are known by
+    error: Mapped[str | None] = mapped_column(Text)
 
     __table_args__ = (
         UniqueConstraint("feed_id", "guid_hash"),

@@ -39,6 +39,9 @@ class VerdictRow(Leased):
     next_check: Mapped[datetime | None] = mapped_column(Moment)
     created_at: Mapped[datetime] = mapped_column(Moment)
     checked_at: Mapped[datetime] = mapped_column(Moment)
+    due_for: Mapped[str | None] = mapped_column(String(20))  # why the next check is to be made, if not by schedule
+    told_probability: Mapped[float | None]  # as of the last alert; without one, as first called
+    told_label: Mapped[str | None] = mapped_column(String(20))
 
     __table_args__ = (
         UniqueConstraint("tenant", "text_key"),

@@ -1,0 +1,131 @@
+"""`weighup serve`: the API and the pages, with workers, watcher and alerts beside them, in one process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from weighup.settings import Settings
+    from weighup.verify.verifier import Verifier
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the flags say; None: as the settings do."""
+
+    host: str | None
+    port: int | None
+    workers: int | None
+    watch: bool
+    offline: bool
+    brief: bool
+    names: tuple[str, ...]
+    config: Path | None
+
+
+def serve(
+    host: Annotated[
+        str | None, typer.Option("--host", help="Where to listen: 127.0.0.1. Elsewhere than here takes an API key.")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", "-p", min=0, max=65_535, help="8642 by default; 0: any free one.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=0, max=64, help="Threads that work on jobs; 0: others do.")
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch/--no-watch", help="Poll feeds, check again what is due.")] = True,
+    offline: Annotated[bool, typer.Option("--offline", help="Never use the network: local store only.")] = False,
+    brief: Annotated[bool, typer.Option("--brief", help="Write no text: extracts and probabilities only.")] = False,
+    allow_host: Annotated[
+        list[str] | None, typer.Option("--allow-host", help="A further name that it may be asked by; repeatable.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option("--config", help="Settings from this weighup.toml.")] = None,
+) -> None:
+    """Serve the API and the pages until told to stop (Ctrl-C, SIGTERM); what is under way is finished first.
+
+    \b
+    Examples:
+      weighup serve
+      weighup serve --port 9000 --brief --offline
+      weighup keys create newsroom --scope write --scope read && weighup serve --host 0.0.0.0
+
+    On this machine only, unless there is an API key. Verdicts, jobs and feeds are kept in the database that
+    WEIGHUP_DATABASE names, else in the user's data folder. Needs pip install 'weighup[serve]'.
+    """
+    _require_serve()
+    _here(Wanted(host, port, workers, watch, offline, brief, tuple(allow_host or ()), config))
+
+
+def _here(wanted: Wanted) -> None:
+    """Serve in this process. Other engines stand beside this one."""
+    from weighup.serve.alerts.policy import outbox
+    from weighup.serve.api.app import create_app
+    from weighup.serve.api.binding import address_of, bind, require_key
+    from weighup.serve.api.running import Server, more_files
+    from weighup.serve.db import Database
+    from weighup.serve.desk import Desk
+    from weighup.verify.verifier import Verifier
+
+    settings = read_settings(wanted)
+    told = settings.serve
+    with Database.open() as database:
+        require_key(database, told.host)
+        with bind(told.host, told.port) as bound, Verifier(settings, offline=wanted.offline) as verifier:
+            desk = Desk(verifier, database, alerts=outbox(settings), settings=settings.watch)
+            watch = wanted.watch and not wanted.offline
+            app = create_app(settings, database, desk, watch=watch, names=wanted.names)
+            more_files()
+            _warm(verifier)
+            where = address_of(bound, told.host)
+            server = Server(app, ready=lambda: typer.echo(f"weighup: listening on {where}", err=True))
+            server.run(sockets=[bound])
+
+
+def read_settings(wanted: Wanted) -> Settings:
+    """All layers of settings, flags on top, and the log set up by them. Raises SettingsError or InvalidInput."""
+    import os
+
+    from weighup.errors import InvalidInput
+    from weighup.serve.api.observe import set_up_logs
+    from weighup.settings import load_settings
+
+    if wanted.config is not None:
+        if not wanted.config.is_file():
+            raise InvalidInput(f"--config {wanted.config} is not a file")
+        os.environ["WEIGHUP_CONFIG"] = str(wanted.config)
+    given = {"host": wanted.host, "port": wanted.port, "workers": wanted.workers}
+    flags: dict[str, dict[str, Any]] = {"serve": {name: value for name, value in given.items() if value is not None}}
+    if wanted.brief:
+        flags["verify"] = {"brief": True}
+    settings = load_settings({section: values for section, values in flags.items() if values})
+    set_up_logs(settings.log)
+    return settings
+
+
+def _warm(verifier: Verifier) -> None:
+    """Load the models while nobody waits for them yet, and say at once if one is missing."""
+    import threading
+
+    from weighup.errors import WeighupError
+
+    def load() -> None:
+        try:
+            verifier.versions()
+        except WeighupError as error:
+            typer.echo(f"weighup: claims cannot be checked yet: {error}", err=True)
+
+    threading.Thread(target=load, name="weighup-load", daemon=True).start()
+
+
+def _require_serve() -> None:
+    import importlib.util
+
+    from weighup.errors import InvalidInput
+
+    missing = [name for name in ("fastapi", "sqlalchemy", "uvicorn") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InvalidInput(f"{missing[0]} is not installed; run pip install 'weighup[serve]'")

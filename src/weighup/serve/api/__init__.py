@@ -1,0 +1,1 @@
+"""The HTTP API of `weighup serve`. Begin with `app.create_app`."""

@@ -1,0 +1,1 @@
+"""Working on jobs. Begin with `weighup.serve.work.worker.Worker`."""
