@@ -14,6 +14,8 @@ from typing import Any
 from weighup.claims import as_markdown, stored
 
 NOT_YET = "*Not measured yet.*"
+PLAIN = ("scale", "load", "watch", "soak", "hostile", "fuzz")
+"""Results that are shown as they are, in `<!-- NAME results -->`."""
 MEASURED = re.compile(r"(<!-- measured: [^\n]+ -->\n).*?(\n<!-- measured: end -->)", re.DOTALL)
 
 # Of the data notes: n-grams and logistic regression, fitted on the set's own training part.
@@ -32,6 +34,7 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     places = {
         "<!-- claim results -->": lambda: as_markdown(stored(results / "claims")),
         "<!-- evaluator results -->": evaluators,
+        **{f"<!-- {name} results -->": lambda name=name: plain(results / f"{name}.json") for name in PLAIN},
         "<!-- evaluator comparison -->": lambda: compared(results / "evaluators.json"),
         "<!-- calibration results -->": calibration,
         "<!-- content results -->": content,
@@ -165,12 +168,19 @@ def verify(path: Path) -> str:
     return as_markdown(Evaluation.model_validate_json(path.read_bytes()))
 
 
+def plain(path: Path) -> str:
+    """`flat`, where the file is there."""
+    return flat(path) if path.is_file() else NOT_YET
+
+
 def flat(path: Path) -> str:
     """Any nested JSON as a two-column table, names joined by dots."""
 
     def walk(value: Any, name: str) -> list[list[Any]]:
         if isinstance(value, dict):
             return [row for key, inner in value.items() for row in walk(inner, f"{name}.{key}" if name else key)]
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            return [row for place, inner in enumerate(value, 1) for row in walk(inner, f"{name}.{place}")]
         return [[f"`{name}`", value]]
 
     return table(["measure", "value"], walk(json.loads(path.read_text(encoding="utf-8")), ""))

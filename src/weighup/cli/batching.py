@@ -17,6 +17,9 @@ from weighup.errors import InvalidInput, JobFailed
 if TYPE_CHECKING:
     from weighup.cli.check import Ask
     from weighup.console import Advance
+    from weighup.settings import Settings
+    from weighup.verify.batch import Checker
+    from weighup.verify.rows import BadRow, Row
 
 _BRIEF_BATCH, _WRITING_BATCH = 64, 8
 """Rows checked together: what is not written goes fast, what is written should be saved often."""
@@ -36,7 +39,8 @@ def check_rows(ask: Ask) -> None:
     """Check all rows of --input into --output, then write the report asked for. Raises JobFailed if rows failed."""
     assert ask.input is not None
     assert ask.output is not None
-    _refuse_paths(ask.input, ask.output, ask)
+    output = _output(ask.input, ask.output) if ask.engine == "ray" else ask.output
+    _refuse_paths(ask.input, output, ask)
     from weighup.console import progress
 
     with progress(f"weighup: checking {ask.input.name}", show=False if ask.quiet else None):
@@ -48,20 +52,21 @@ def check_rows(ask: Ask) -> None:
         settings = read_settings(ask)
         rows = read_rows(ask.input)
         total = count_rows(ask.input)
-        from weighup.verify.verifier import Verifier
+        if ask.engine == "local":
+            import weighup.verify.verifier  # noqa: F401 - heavy: while the line that says so is shown
     size = ask.batch_size or (_BRIEF_BATCH if settings.verify.brief else _WRITING_BATCH)
     teller = _Teller(quiet=ask.quiet)
     try:
         with (
             _stopping_on_signals(),
             progress("rows", total, show=_bar(ask.quiet)) as advance,
-            Verifier(settings, offline=ask.offline, search=ask.search) as verifier,
+            _engine(ask, settings, rows, size) as (checker, rows),
         ):
             teller.advance = advance
             outcome = run_batch(
-                verifier,
+                checker,
                 rows,
-                ask.output,
+                output,
                 batch_size=size,
                 overwrite=ask.overwrite,
                 report=teller.report,
@@ -69,7 +74,7 @@ def check_rows(ask: Ask) -> None:
             )
     except Stopped as stop:
         typer.echo(
-            f"weighup: stopped after {teller.done} rows; they are kept in {ask.output}. "
+            f"weighup: stopped after {teller.done} rows; they are kept in {output}. "
             "Run the same command again (without --overwrite) to go on.",
             err=True,
         )
@@ -77,11 +82,47 @@ def check_rows(ask: Ask) -> None:
     done = outcome.kept + outcome.added
     if not ask.quiet:
         kept = f" ({outcome.kept} were there already)" if outcome.kept else ""
-        typer.echo(f"weighup: {done} rows{kept} in {ask.output}", err=True)
+        typer.echo(f"weighup: {done} rows{kept} in {output}", err=True)
     if ask.format != "jsonl":
-        _write_report(ask, ask.output)
+        _write_report(ask, output)
     if outcome.failed:
-        raise JobFailed(f"{outcome.failed} of {done} rows failed; each says why under `error` in {ask.output}")
+        raise JobFailed(f"{outcome.failed} of {done} rows failed; each says why under `error` in {output}")
+
+
+@contextmanager
+def _engine(
+    ask: Ask, settings: Settings, rows: Iterator[Row | BadRow], size: int
+) -> Iterator[tuple[Checker, Iterator[Row | BadRow]]]:
+    """Who checks, and the rows as it wants them read."""
+    if ask.engine == "ray":
+        from weighup.serve.scale.rows import over_workers
+
+        with over_workers(
+            settings,
+            rows,
+            batch_size=size,
+            offline=ask.offline,
+            search=ask.search,
+            workers=ask.workers,
+            address=ask.address,
+        ) as ahead:
+            yield ahead, ahead
+        return
+    from weighup.verify.verifier import Verifier
+
+    with Verifier(settings, offline=ask.offline, search=ask.search) as verifier:
+        yield verifier, rows
+
+
+def _output(rows: Path, output: Path) -> Path:
+    """The file meant: in a folder, which is made if it is not there, the one named after the input."""
+    if output.suffix and not output.is_dir():
+        return output
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(f"--output {output}: is no folder that can be made: {error.strerror or error}") from error
+    return output / f"{rows.name.split('.')[0]}.jsonl"
 
 
 def _refuse_paths(rows: Path, output: Path, ask: Ask) -> None:

@@ -11,6 +11,7 @@ import typer
 
 FORMATS = ("text", "json", "jsonl", "markdown", "html")
 BATCH_FORMATS = ("jsonl", "markdown", "html")
+ENGINES = ("local", "ray")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,9 @@ class Ask:
     explain: bool
     quiet: bool
     risk: float | None = None
+    engine: str = "local"
+    workers: int | None = None
+    address: str | None = None
 
 
 def check(
@@ -92,6 +96,15 @@ def check(
     risk: Annotated[
         float | None, typer.Option("--risk", help="Call at most this share wrongly, 0.1: else say it is too early.")
     ] = None,
+    engine: Annotated[
+        str, typer.Option("--engine", help="With --input: local (this process), or ray (worker processes).")
+    ] = "local",
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, max=4096, help="With --engine ray: how many; one for each core.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option("--address", help="With --engine ray: a cluster's host:port instead of this machine.")
+    ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Say everything: probabilities, queries, what was missing, versions.")
     ] = False,
@@ -106,6 +119,7 @@ def check(
       weighup check --url https://example.com/story --explain
       cat story.txt | weighup check --format json
       weighup check --input rows.jsonl --output verdicts.jsonl --brief --no-search
+      weighup check --input big.parquet --output out/ --engine ray --workers 8
       weighup check "The dam broke on Thursday." --offline --risk 0.1
 
     Ends with 0 when checked, 1 when a job or some of its rows failed, 2 for input or flags that cannot be used.
@@ -135,6 +149,9 @@ def check(
         explain=explain,
         quiet=quiet,
         risk=risk,
+        engine=engine,
+        workers=workers,
+        address=address,
     )
     problem = contradiction(ask, stdin_is_terminal=sys.stdin is None or sys.stdin.isatty())
     if problem:
@@ -184,6 +201,9 @@ def _rules(ask: Ask) -> list[tuple[bool, str]]:
             ask.risk is not None and not 0 < ask.risk < 1,
             f"--risk {ask.risk}: a share between 0 and 1 is needed; write 0.1 for one wrong call in ten at most",
         ),
+        (ask.engine not in ENGINES, f"--engine {ask.engine!r} is not known; engines are {', '.join(ENGINES)}"),
+        (ask.engine != "ray" and ask.workers is not None, "--workers only goes with --engine ray"),
+        (ask.engine != "ray" and ask.address is not None, "--address only goes with --engine ray"),
     ]
 
 
@@ -193,6 +213,7 @@ def _single_rules(ask: Ask) -> list[tuple[bool, str]]:
         (ask.output is not None, f"--output {only_batch}; use --out FILE for one report"),
         (ask.overwrite, f"--overwrite {only_batch}"),
         (ask.batch_size is not None, f"--batch-size {only_batch}"),
+        (ask.engine != "local", f"--engine {ask.engine} {only_batch}"),
         (ask.url is not None and ask.source is not None, "--url names the source itself; leave --source out"),
     ]
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from weighup.cli.check import ENGINES
+
 if TYPE_CHECKING:
+    from weighup.retrieve.store import EvidenceStore
     from weighup.settings import Settings
+    from weighup.verify.batch import Checker
     from weighup.verify.verifier import Verifier
 
 
@@ -25,6 +31,8 @@ class Wanted:
     brief: bool
     names: tuple[str, ...]
     config: Path | None
+    engine: str = "local"
+    address: str | None = None
 
 
 def serve(
@@ -35,7 +43,8 @@ def serve(
         int | None, typer.Option("--port", "-p", min=0, max=65_535, help="8642 by default; 0: any free one.")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option("--workers", min=0, max=64, help="Threads that work on jobs; 0: others do.")
+        int | None,
+        typer.Option("--workers", min=0, max=64, help="Threads that work on jobs; 0: others do. With ray: processes."),
     ] = None,
     watch: Annotated[bool, typer.Option("--watch/--no-watch", help="Poll feeds, check again what is due.")] = True,
     offline: Annotated[bool, typer.Option("--offline", help="Never use the network: local store only.")] = False,
@@ -44,6 +53,10 @@ def serve(
         list[str] | None, typer.Option("--allow-host", help="A further name that it may be asked by; repeatable.")
     ] = None,
     config: Annotated[Path | None, typer.Option("--config", help="Settings from this weighup.toml.")] = None,
+    engine: Annotated[str, typer.Option("--engine", help="local, or ray: check in several processes.")] = "local",
+    address: Annotated[
+        str | None, typer.Option("--address", help="With ray: the host:port of a cluster that runs; takes --workers.")
+    ] = None,
 ) -> None:
     """Serve the API and the pages until told to stop (Ctrl-C, SIGTERM); what is under way is finished first.
 
@@ -52,37 +65,67 @@ def serve(
       weighup serve
       weighup serve --port 9000 --brief --offline
       weighup keys create newsroom --scope write --scope read && weighup serve --host 0.0.0.0
+      weighup serve --engine ray --workers 4
 
     On this machine only, unless there is an API key. Verdicts, jobs and feeds are kept in the database that
     WEIGHUP_DATABASE names, else in the user's data folder. Needs pip install 'weighup[serve]'.
     """
+    from weighup.errors import InvalidInput
+
     _require_serve()
-    _here(Wanted(host, port, workers, watch, offline, brief, tuple(allow_host or ()), config))
+    if engine not in ENGINES:
+        raise InvalidInput(f"--engine {engine}: is not one of {', '.join(ENGINES)}")
+    if address is not None and engine != "ray":
+        raise InvalidInput("--address only goes with --engine ray")
+    _run(Wanted(host, port, workers, watch, offline, brief, tuple(allow_host or ()), config, engine, address))
 
 
-def _here(wanted: Wanted) -> None:
-    """Serve in this process. Other engines stand beside this one."""
+def _run(wanted: Wanted) -> None:
     from weighup.serve.alerts.policy import outbox
     from weighup.serve.api.app import create_app
     from weighup.serve.api.binding import address_of, bind, require_key
     from weighup.serve.api.running import Server, more_files
     from weighup.serve.db import Database
     from weighup.serve.desk import Desk
-    from weighup.verify.verifier import Verifier
 
     settings = read_settings(wanted)
-    told = settings.serve
     with Database.open() as database:
-        require_key(database, told.host)
-        with bind(told.host, told.port) as bound, Verifier(settings, offline=wanted.offline) as verifier:
-            desk = Desk(verifier, database, alerts=outbox(settings), settings=settings.watch)
+        require_key(database, settings.serve.host)
+        with bind(settings.serve.host, settings.serve.port) as bound, _checking(settings, wanted) as served:
+            settings = served.settings
+            desk = Desk(served.checker, database, alerts=outbox(settings), settings=settings.watch)
             watch = wanted.watch and not wanted.offline
-            app = create_app(settings, database, desk, watch=watch, names=wanted.names)
+            app = create_app(settings, database, desk, watch=watch, names=wanted.names, stores=served.stores)
             more_files()
-            _warm(verifier)
-            where = address_of(bound, told.host)
+            where = address_of(bound, settings.serve.host)
             server = Server(app, ready=lambda: typer.echo(f"weighup: listening on {where}", err=True))
             server.run(sockets=[bound])
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What checks, with the settings that it makes of the given ones; `stores` None: the checker's own."""
+
+    settings: Settings
+    checker: Checker
+    stores: Sequence[EvidenceStore] | None = None
+
+
+@contextmanager
+def _checking(settings: Settings, wanted: Wanted) -> Iterator[Served]:
+    """The checker of this process, or one over several."""
+    if wanted.engine == "ray":
+        from weighup.serve.scale.serve import over_workers
+
+        workers = wanted.workers or None  # 0 says that others work on jobs, not that nobody checks
+        with over_workers(settings, offline=wanted.offline, workers=workers, address=wanted.address) as spread:
+            yield Served(spread.settings, spread.checker, spread.stores)
+        return
+    from weighup.verify.verifier import Verifier
+
+    with Verifier(settings, offline=wanted.offline) as verifier:
+        _warm(verifier)
+        yield Served(settings, verifier)
 
 
 def read_settings(wanted: Wanted) -> Settings:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,9 @@ class Checkers:
         from weighup.verify.verifier import Verifier
 
         base = self._first
+        narrowed: Callable[[Way], Checker] | None = getattr(base, "narrowed", None)
+        if narrowed is not None:  # one that is spread over processes has such a way itself
+            return narrowed(way)
         if not isinstance(base, Verifier):
             return base
         brief = base.brief or bool(way.brief)

@@ -110,7 +110,7 @@ class Held:
         return np.asarray(share * np.minimum(1, self.most(size) / size)[source])
 
     @staticmethod
-    def most(sizes: Floats) -> int:
+    def most(sizes: NDArray[Any]) -> int:
         """How many claims a set may count for: as many as the middle one of these sizes has."""
         return int(np.sort(sizes)[len(sizes) // 2].round())
 

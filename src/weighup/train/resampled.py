@@ -42,7 +42,7 @@ def macro_f1(fake: Ints, p: Floats, drawn: Floats) -> Floats:
 
 def brier(fake: Ints, p: Floats, drawn: Floats) -> Floats:
     """Mean squared error, [r]."""
-    return drawn @ ((p - fake) ** 2) / drawn.sum(1)
+    return np.asarray(drawn @ ((p - fake) ** 2) / drawn.sum(1), np.float64)
 
 
 def ece(fake: Ints, p: Floats, drawn: Floats) -> Floats:
@@ -50,7 +50,7 @@ def ece(fake: Ints, p: Floats, drawn: Floats) -> Floats:
     place = np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], p)
     gap = np.zeros((len(p), BINS))
     gap[np.arange(len(p)), place] = p - fake
-    return np.abs(drawn @ gap).sum(1) / drawn.sum(1)
+    return np.asarray(np.abs(drawn @ gap).sum(1) / drawn.sum(1), np.float64)
 
 
 def auroc(fake: Ints, p: Floats, drawn: Floats) -> Floats:

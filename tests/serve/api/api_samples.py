@@ -132,7 +132,7 @@ def serving(folder: Path, *, settings: Settings | None = None, **more: Any) -> I
         server = Server(app, ready=up.set)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
         thread.start()
-        assert up.wait(30)
+        assert up.wait(120)
         try:
             yield Served(address_of(bound, "127.0.0.1"), app.state.parts, reader, server)
         finally:
@@ -142,7 +142,7 @@ def serving(folder: Path, *, settings: Settings | None = None, **more: Any) -> I
             assert not thread.is_alive()
 
 
-def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
     """What `condition` gives once it is true."""
     ends = time.monotonic() + seconds
     while not (found := condition()):

@@ -43,6 +43,7 @@ def key(asked: Served) -> str:
 def api(asked: Served) -> Any:
     accepted = {"positive_data_acceptance": {"expected-statuses": ["2xx", "401", "403", "404", "422"]}}
     told = {
+        "request-timeout": 120,  # of a machine that has other things to do
         "operations": [{"include-operation-id": name, "checks": accepted} for name in MEANT],
     }
     return schemathesis.openapi.from_url(f"{asked.url}/openapi.json", config=SchemathesisConfig.from_dict(told))

@@ -102,3 +102,32 @@ def test_verdicts_that_were_taken_and_not_checked_are_given_back(db: Database) -
     assert db.verdicts.release("two", [made.id]) == 0
     assert db.verdicts.release("one", [made.id]) == 1
     assert len(db.verdicts.take_due("two", now=NOON)) == 1
+
+
+def test_waiting_copies_share_the_verdict_of_the_first_that_is_checked(db: Database) -> None:
+    def brought(tenant: str, name: str, said: str, **more: bool) -> int:
+        (feed,) = db.feeds.add(tenant, [f"https://{name}.example/"], now=NOON, **more)
+        db.feeds.polled([Poll(feed.id, items=[NewItem("1", "Dam", said=said)])], now=NOON)
+        return db.feeds.items(tenant, limit=1)[0].id
+
+    first, copy, held = brought("", "a", "x"), brought("", "b", "x"), brought("", "c", "x")
+    other, foreign = brought("", "d", "y"), brought("t", "e", "x")
+    wire = brought("", "f", "x", evidence=True)
+    taken = [item.id for item in db.feeds.take_items("w", limit=3, now=NOON)]
+    assert taken == [first, copy, held]
+    db.feeds.release_items("w", [copy])
+    dam = story("Dam")
+    db.feeds.finish_items([FeedItemOutcome(first, "checked", check("Dam", key="a"), dam.id)], stories=[dam])
+    assert db.feeds.join_copies([first], now=NOON) == 1
+    assert db.feeds.join_copies([first], now=later(minutes=5)) == 1  # the lease on `held` has run out
+    items = {item.id: item for tenant in ("", "t") for item in db.feeds.items(tenant)}
+    assert {number: items[number].copy_of for number in items} == {
+        first: None,
+        copy: first,
+        held: first,
+        other: None,
+        foreign: None,
+        wire: None,
+    }
+    assert {items[number].verdict_id for number in (copy, held)} == {items[first].verdict_id}
+    assert {items[number].state for number in (other, foreign, wire)} == {"new"}

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
 from weighup.serve.db.records import Feed, FeedItem, FeedItemOutcome, Marked, Poll, StoryState
@@ -26,6 +26,7 @@ ATTEMPTS = 5
 """How often an entry is taken before it is given up."""
 LONGEST_WAIT = 86_400.0
 """Seconds: a feed that fails is polled at least once a day."""
+_COPIES = 5_000  # that join what they copy in one transaction
 _MAX_URL = 2_000  # characters; PostgreSQL's index takes up to 2,700 bytes
 
 
@@ -212,6 +213,36 @@ class Feeds:
             _take_over(session, [row for row, outcome in kept if outcome.copy_of is not None])
             return told
 
+    def join_copies(self, item_ids: Sequence[int], *, now: datetime | None = None) -> int:
+        """Let entries of the same tenant that wait, and say word for word what one of these says, which has been
+        checked, share its story and verdict; how many. What another worker holds is left to it."""
+        now = now or present()
+        with self._sessions.writing() as session:
+            checked = (FeedItemRow.id.in_(item_ids), FeedItemRow.state == "checked", FeedItemRow.said.is_not(None))
+            query = select(FeedRow.tenant, FeedItemRow).join(FeedRow, FeedRow.id == FeedItemRow.feed_id).where(*checked)
+            firsts = {(tenant, row.said): row for tenant, row in session.execute(query).all()}
+            if not firsts:
+                return 0
+            free = or_(FeedItemRow.lease_until.is_(None), FeedItemRow.lease_until <= now)
+            waiting = (FeedItemRow.state == "new", FeedItemRow.said.in_({said for _, said in firsts}), free)
+            query = (
+                select(FeedRow.tenant, FeedItemRow)
+                .join(FeedRow, FeedRow.id == FeedItemRow.feed_id)
+                .where(*waiting, FeedRow.evidence.is_not(True))
+                .order_by(FeedItemRow.id)
+                .limit(_COPIES)
+                .with_for_update(of=FeedItemRow, skip_locked=True)
+            )
+            joined = 0
+            for tenant, row in session.execute(query).all():
+                first = firsts.get((tenant, row.said))
+                if first is not None:
+                    row.state, row.copy_of = "skipped", first.id
+                    row.story_id, row.verdict_id = first.story_id, first.verdict_id
+                    let_go(row)
+                    joined += 1
+            return joined
+
     def marked(self, tenant: str, since: datetime, *, limit: int) -> list[Marked]:
         """The newest `limit` entries seen since then that can be copied, oldest first."""
         where = (FeedRow.tenant == tenant, FeedItemRow.seen_at >= since, FeedItemRow.mark.is_not(None))
@@ -276,6 +307,7 @@ def _apply(session: Session, row: FeedRow, poll: Poll, now: datetime) -> int:
             "title": storable(item.title),
             "text": storable(item.text),
             "entry": storable(item.entry),
+            "said": item.said,
             "lang": storable(item.lang),
             "source": storable(item.source),
             "published": item.published,

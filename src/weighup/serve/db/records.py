@@ -206,7 +206,7 @@ class Feed:
 @dataclass(frozen=True, slots=True)
 class NewItem:
     """An entry that a feed showed. `guid` is whatever tells it from the feed's other entries; `entry`, at most 64
-    characters, names it in all its versions."""
+    characters, names it in all its versions, `said`, as long, what it says."""
 
     guid: str
     text: str
@@ -216,6 +216,7 @@ class NewItem:
     entry: str | None = None
     lang: str | None = None
     source: str | None = None
+    said: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,8 @@ from typing import Any, Literal
 
 from weighup.errors import PageRefused
 from weighup.retrieve.guard import shown
+from weighup.retrieve.markup import as_text, unpacked, well_formed
 from weighup.serve.feeds.items import Item, address, distinct, host, item, line, when
-from weighup.serve.feeds.markup import as_text, unpacked, well_formed
 from weighup.texts import shorten
 
 Kind = Literal["rss", "atom", "json", "sitemap", "sitemapindex"]

@@ -14,11 +14,13 @@ from pathlib import PurePath
 from typing import Any
 
 from weighup.dates import iso
+from weighup.retrieve.dedupe import content_hash
 from weighup.retrieve.rowfiles import Broken
 from weighup.serve.db.records import Feed, NewItem, Poll
 from weighup.serve.feeds.folder import FileState, FolderState, scan
 from weighup.serve.feeds.items import Item
 from weighup.serve.feeds.poll import FeedState, Polled
+from weighup.serve.feeds.stories import LEAD
 from weighup.texts import shorten
 
 _PLAIN = ("kind", "digest", "ttl")
@@ -89,6 +91,7 @@ def new_items(feed: Feed, items: Sequence[Item]) -> list[NewItem]:
             entry=hashlib.blake2b(f"{feed.id}\0{item.guid}".encode("utf-8", "replace"), digest_size=16).hexdigest(),
             lang=None if item.lang is None else item.lang[:20],
             source=shorten(item.source, 200) or None,
+            said=content_hash(words).hex() if (words := shorten(item.said, LEAD)) else None,
         )
         for item in items
         if item.said or item.url

@@ -180,6 +180,8 @@ class Watcher:
             with held(lambda: feeds.extend_items(self.name, ids, seconds=self.lease), every=self._every):
                 outcomes, stories = self._outcomes(items)
                 kept = feeds.finish_items(outcomes, stories=stories, outbox=self._listening(told))
+                # Of what waits, copies need no turn of their own: floods of them do not hold up what is new.
+                self.counts.copies += feeds.join_copies([one.item_id for one in outcomes if one.check is not None])
         except BaseException:
             with suppress(StoreError):  # else their leases run out
                 feeds.release_items(self.name, ids)

@@ -91,10 +91,12 @@ class FeedItemRow(Leased):
     copy_of: Mapped[int | None] = mapped_column(BigId)  # the entry that it copies
     mark: Mapped[bytes | None] = mapped_column(LargeBinary)  # what its copies are known by
     error: Mapped[str | None] = mapped_column(Text)
+    said: Mapped[str | None] = mapped_column(String(64))  # the same for the same words
 
     __table_args__ = (
         UniqueConstraint("feed_id", "guid_hash"),
         Index("ix_feed_item_new", "id", sqlite_where=_NEW, postgresql_where=_NEW),
+        Index("ix_feed_item_said", "said", sqlite_where=_NEW, postgresql_where=_NEW),
         Index(None, "seen_at"),
         one_of("state", ITEM_STATES),
     )

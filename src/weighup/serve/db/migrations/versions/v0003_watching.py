@@ -22,6 +22,7 @@ _ADDED: dict[str, dict[str, Any]] = {
         "copy_of": BigId,
         "mark": sa.LargeBinary(),
         "error": sa.Text(),
+        "said": sa.String(length=64),
     },
     "verdict": {
         "due_for": sa.String(length=20),
@@ -36,6 +37,8 @@ def upgrade() -> None:
     for table, columns in _ADDED.items():
         for name, kind in columns.items():
             op.add_column(table, sa.Column(name, kind, nullable=True))
+    new = sa.text("state = 'new'")
+    op.create_index("ix_feed_item_said", "feed_item", ["said"], sqlite_where=new, postgresql_where=new)
     op.create_table(
         "cursor",
         sa.Column("name", sa.String(length=200), nullable=False),
