@@ -11,9 +11,11 @@ import io
 import logging
 import re
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urljoin, urlsplit
 
 from weighup.errors import PageRefused, SourceUnavailable
@@ -48,6 +50,12 @@ MAX_TEXT = 400_000
 
 MAX_PDF_PAGES = 60
 MAX_PDF_SECONDS = 20.0
+MAX_PDF_STREAM = 20_000_000
+"""Bytes of one of its streams, unpacked."""
+
+MAX_PDF_WORDS = 400_000
+"""Operators and operands of one page's stream; a page of dense text has 20,000."""
+
 SHORTEST = 25
 """Characters; less is a headline's stub, not a text to judge by."""
 
@@ -158,16 +166,17 @@ def read_pdf(content: bytes, url: str) -> Page:
     warnings: list[str] = []
     parts: list[str] = []
     try:
-        pdf = PdfReader(io.BytesIO(content))
-        if pdf.is_encrypted and not pdf.decrypt(""):
-            raise PageRefused(f"{shown(url)} was not read: the PDF is protected by a password")
-        pages = len(pdf.pages)
-        for number in range(min(pages, MAX_PDF_PAGES)):
-            if time.monotonic() > end or sum(map(len, parts)) > MAX_TEXT:
-                break
-            parts.append(pdf.pages[number].extract_text())
-        title = pdf.metadata.title if pdf.metadata else None
-    except PageRefused:
+        with pdf_limits():
+            pdf = PdfReader(io.BytesIO(content))
+            if pdf.is_encrypted and not pdf.decrypt(""):
+                raise PageRefused(f"{shown(url)} was not read: the PDF is protected by a password")
+            pages = len(pdf.pages)
+            for number in range(min(pages, MAX_PDF_PAGES)):
+                if time.monotonic() > end or sum(map(len, parts)) > MAX_TEXT:
+                    break
+                parts.append(pdf.pages[number].extract_text(visitor_operand_before=until(end)))
+            title = pdf.metadata.title if pdf.metadata else None
+    except (PageRefused, MemoryError):
         raise
     except Exception as error:  # pypdf lets plain errors of many kinds through on damaged or hostile files
         reason = shorten(" ".join(str(error).split()), 100) or type(error).__name__
@@ -175,6 +184,35 @@ def read_pdf(content: bytes, url: str) -> Page:
     if len(parts) < pages:
         warnings.append(f"only the first {len(parts)} of {pages} PDF pages were read")
     return _page(url, "\n\n".join(parts), title=str(title) if title else None, warnings=warnings)
+
+
+def pdf_limits() -> AbstractContextManager[object]:
+    """pypdf's own limits for one stream, lower than it has them (from version 7 on): it makes objects of every word."""
+    import pypdf
+
+    narrow: Any = getattr(pypdf, "apply_configuration", None)
+    if narrow is None:
+        return nullcontext()
+    return cast(
+        AbstractContextManager[object],
+        narrow(
+            zlib_maximum_output_length=MAX_PDF_STREAM,
+            lzw_maximum_output_length=MAX_PDF_STREAM,
+            run_length_maximum_output_length=MAX_PDF_STREAM,
+            array_based_stream_maximum_output_length=MAX_PDF_STREAM,
+            stream_parsing_work_maximum_count=MAX_PDF_WORDS,
+        ),
+    )
+
+
+def until(end: float) -> Callable[..., None]:
+    """What pypdf calls before each operator of a page: raises ValueError after `end`, by the monotonic clock."""
+
+    def check(*_: object) -> None:
+        if time.monotonic() > end:
+            raise ValueError("a page of it takes too long to read")
+
+    return check
 
 
 def _page(

@@ -13,10 +13,12 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from itertools import chain
 from typing import Any, BinaryIO
 
 from weighup.dates import parse_published
 from weighup.errors import InvalidInput
+from weighup.retrieve.parquetrows import batches, parts
 from weighup.retrieve.types import Document
 
 MAX_LINE = 16_000_000  # bytes
@@ -137,7 +139,7 @@ class _Lines:
 
 
 def read_parquet(file: BinaryIO, name: str) -> Iterator[Document | Broken]:
-    """Rows of a Parquet file, a thousand at a time."""
+    """Rows of a Parquet file, at most a thousand at a time."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -148,8 +150,8 @@ def read_parquet(file: BinaryIO, name: str) -> Iterator[Document | Broken]:
         if "text" not in wanted:
             yield Broken(name, None, f"has no `text` column (it has: {', '.join(opened.schema_arrow.names)[:200]})")
             return
-        for batch in opened.iter_batches(batch_size=1_000, columns=wanted):
-            for row in batch.to_pylist():
+        for part in chain.from_iterable(map(parts, batches(opened, file, wanted, 1_000))):
+            for row in part.to_pylist():
                 number += 1
                 yield from_row(row, name, number)
     except (pa.ArrowException, ValueError) as error:

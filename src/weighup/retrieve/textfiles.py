@@ -11,6 +11,7 @@ import codecs
 import logging
 import re
 import struct
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from weighup.retrieve.types import Document
 BLOCK = 1_000_000  # characters: a longer text becomes several documents, so that memory stays bounded
 MAX_PAGE = 20_000_000  # bytes of HTML or of a feed
 MAX_PDF = 200_000_000
+MAX_PAGE_SECONDS = 30.0  # for one page of a PDF; a scanned book's takes a tenth of one
 # A saved page's address, as it states it itself.
 _ADDRESS = re.compile(
     rb"""<link[^>]{0,200}rel=["']?canonical["']?[^>]{0,200}href=["'](https?://[^"'\s>]{1,2000})"""
@@ -105,6 +107,8 @@ def read_pdf(file: BinaryIO, name: str) -> Iterator[Document | Broken]:
     from pypdf import PdfReader
     from pypdf.errors import PyPdfError
 
+    from weighup.retrieve.pages import pdf_limits, until
+
     expected: tuple[type[Exception], ...] = (PyPdfError, *_PDF_ERRORS)
     file.seek(0, 2)
     if file.tell() > MAX_PDF:
@@ -112,12 +116,14 @@ def read_pdf(file: BinaryIO, name: str) -> Iterator[Document | Broken]:
         return
     file.seek(0)
     try:
-        with _quiet("pypdf"):
+        with _quiet("pypdf"), pdf_limits():
             pdf = PdfReader(file)
             if pdf.is_encrypted and not pdf.decrypt(""):
                 yield Broken(name, None, "is protected by a password")
                 return
-            text = "\n\n".join(page.extract_text() for page in pdf.pages).strip()
+            ends = (until(time.monotonic() + MAX_PAGE_SECONDS) for _ in pdf.pages)
+            pages = zip(pdf.pages, ends, strict=False)
+            text = "\n\n".join(page.extract_text(visitor_operand_before=end) for page, end in pages).strip()
             title = pdf.metadata.title if pdf.metadata else None
     except expected as error:
         yield Broken(name, None, f"is not a readable PDF ({str(error)[:120] or type(error).__name__})")

@@ -11,10 +11,12 @@ import gzip
 import json
 import zlib
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from weighup.errors import InvalidInput
+from weighup.retrieve.parquetrows import batches, parts
 from weighup.verify.rows import BadRow, Row, bad_row, read_row
 
 LINE_LIMIT = 32_000_000
@@ -214,25 +216,28 @@ def _parquet(path: Path, also: Sequence[str]) -> Iterator[Decoded | BadRow]:
     wanted = [name for name in (*_COLUMNS, *also) if name in names]
     if "text" not in wanted:
         raise InvalidInput(f"{path}: has no column `text` (columns found: {', '.join(names)[:100]})")
-    return _parquet_rows(file, wanted)
+    return _parquet_rows(file, path, wanted)
 
 
-def _parquet_rows(file: Any, wanted: list[str]) -> Iterator[Decoded | BadRow]:
+def _parquet_rows(file: Any, path: Path, wanted: list[str]) -> Iterator[Decoded | BadRow]:
     import pyarrow
 
     number = 0
     try:
         with file:
-            for batch in file.iter_batches(batch_size=256, columns=wanted, use_threads=False):
-                for data in _values(batch):
-                    number += 1
-                    if isinstance(data, str):
-                        yield bad_row(number, data, data.encode("utf-8", "replace"))
-                        continue
-                    data["text"] = "" if data["text"] is None else data["text"]
-                    yield _with_evidence(data, number, repr(data).encode("utf-8", "replace"))
+            for data in chain.from_iterable(map(_values, _few(file, path, wanted))):
+                number += 1
+                if isinstance(data, str):
+                    yield bad_row(number, data, data.encode("utf-8", "replace"))
+                    continue
+                data["text"] = "" if data["text"] is None else data["text"]
+                yield _with_evidence(data, number, repr(data).encode("utf-8", "replace"))
     except (pyarrow.ArrowException, OSError) as error:
         yield bad_row(number + 1, f"the file cannot be read from here on: {error}", str(error).encode())
+
+
+def _few(file: Any, path: Path, wanted: list[str]) -> Iterator[Any]:
+    return chain.from_iterable(map(parts, batches(file, path, wanted, 256)))
 
 
 def _values(batch: Any) -> Iterator[dict[str, Any] | str]:

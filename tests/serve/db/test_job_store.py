@@ -112,7 +112,10 @@ def test_what_kills_its_workers_is_given_up(db: Database) -> None:
     assert db.jobs.give_up(now=later(hours=9)) == 1
     assert db.jobs.give_up(now=later(hours=9)) == 0
     (line,) = db.jobs.lines("", job.id)
-    assert (line.state, line.error) == ("failed", "given up: whoever worked on it ended 3 times without a result")
+    assert (line.state, line.error) == (
+        "failed",
+        f"given up: whoever worked on it ended {ATTEMPTS} times without a result",
+    )
     assert now_is(db, job).state == "failed"
 
 

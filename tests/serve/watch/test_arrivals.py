@@ -10,7 +10,7 @@ from db_samples import NOON, check, later
 from weighup.retrieve.store import EvidenceStore
 from weighup.retrieve.types import Document
 from weighup.serve.db import Database
-from weighup.serve.db.records import OpenClaim
+from weighup.serve.db.watched import OpenClaim
 from weighup.serve.db.words import indexed
 from weighup.serve.watch import arrivals
 from weighup.serve.watch.arrivals import MATCHES, Arrivals, Claims

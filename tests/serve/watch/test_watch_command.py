@@ -117,10 +117,11 @@ def test_ctrl_c_keeps_what_is_done_and_the_next_run_goes_on(database: str, serve
 def test_killed_at_any_moment_the_next_one_finishes(database: str, server: LoopbackServer) -> None:
     titles = [f"The town of Ostby{i} closed its harbour for {i + 2} weeks after a fire." for i in range(30)]
     server.routes["/feed"] = feed(*titles)
-    url = f"{server.url}/feed"
+    with Database.open(database) as db:
+        db.feeds.add("", [f"{server.url}/feed"], every=900)
     for pause in (0.4, 1.5, 3.0):
         process = subprocess.Popen(
-            [*COMMAND, url, "--brief", "--offline"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [*COMMAND, "--brief", "--offline"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         time.sleep(pause)
         os.kill(process.pid, signal.SIGKILL)

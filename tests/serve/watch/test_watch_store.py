@@ -9,7 +9,8 @@ from db_samples import NOON, check, later
 
 from weighup.serve.db import Database
 from weighup.serve.db.feeds import ATTEMPTS
-from weighup.serve.db.records import FeedItem, FeedItemOutcome, NewItem, Poll, StoryState
+from weighup.serve.db.records import FeedItem, FeedItemOutcome, NewItem, Poll
+from weighup.serve.db.watched import StoryState
 
 
 def entries(db: Database, count: int) -> list[FeedItem]:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from weighup.errors import SettingsError, SourceUnavailable
+from weighup.errors import PageRefused, SettingsError, SourceUnavailable
 from weighup.retrieve.markup import parsed_feed
 from weighup.retrieve.sources.dating import moment, only_before
 from weighup.retrieve.sources.hits import domain
@@ -66,10 +66,13 @@ class Feeds:
         """The feed's entries, or why there are none: one broken feed must not silence the others."""
         try:
             fetched = fetch(f"feed {domain(url)}", self.client, url)
-            # No `content-type` is passed on: servers label feeds wrongly.
-            parsed = parsed_feed(fetched.content, url, fetched.encoding, headers={"content-location": url})
         except SourceUnavailable as error:
             return error
+        try:
+            # No `content-type` is passed on: servers label feeds wrongly.
+            parsed = parsed_feed(fetched.content, url, fetched.encoding, headers={"content-location": url})
+        except PageRefused as error:
+            return SourceUnavailable(f"{url} is not an RSS or Atom feed: {error}")
         if not parsed.entries and not parsed.get("version"):
             return SourceUnavailable(f"{url} is not an RSS or Atom feed")
         publisher = plain(parsed.feed.get("title")) or domain(url)
