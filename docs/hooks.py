@@ -14,7 +14,7 @@ from typing import Any
 from weighup.claims import as_markdown, stored
 
 NOT_YET = "*Not measured yet.*"
-PLAIN = ("scale", "load", "watch", "soak", "hostile", "fuzz")
+PLAIN = ("scale", "load", "watch", "soak")
 """Results that are shown as they are, in `<!-- NAME results -->`."""
 MEASURED = re.compile(r"(<!-- measured: [^\n]+ -->\n).*?(\n<!-- measured: end -->)", re.DOTALL)
 

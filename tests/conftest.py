@@ -24,12 +24,17 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(autouse=True)
-def log_level_left_as_found() -> Iterator[None]:
-    """A command run in this process sets how much is logged; that must not follow into the next test."""
+def process_left_as_found() -> Iterator[None]:
+    """A command run in this process sets how much is logged and which settings are read; that must not follow into the
+    next test."""
     log = logging.getLogger("weighup")
-    before = log.level
+    before, named = log.level, os.environ.get("WEIGHUP_CONFIG")
     yield
     log.setLevel(before)
+    if named is None:
+        os.environ.pop("WEIGHUP_CONFIG", None)
+    else:
+        os.environ["WEIGHUP_CONFIG"] = named
 
 
 @pytest.fixture(scope="session")

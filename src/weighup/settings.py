@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as Unreadable
 
-from weighup.errors import SettingsError
+from weighup.errors import InvalidInput, SettingsError
 
 # Names in the environment that are ours and no settings.
 _OTHER_NAMES = {"WEIGHUP_CACHE_DIR", "WEIGHUP_CONFIG", "WEIGHUP_DATA", "WEIGHUP_DATABASE"}
@@ -210,6 +210,16 @@ def _refuse_unknown_names() -> None:
                 f"environment variable {name}: there is no such setting; names are nested by two underscores, as in "
                 "WEIGHUP_MODELS__LANGUAGE"
             )
+
+
+def use_config(path: Path | None) -> None:
+    """Let this process, and what it starts, read its settings from this file: a command's `--config`; None changes
+    nothing. Raises InvalidInput if it is not there."""
+    if path is None:
+        return
+    if not path.is_file():
+        raise InvalidInput(f"--config {path} is not a file")
+    os.environ["WEIGHUP_CONFIG"] = str(path)
 
 
 def config_file() -> Path | None:

@@ -274,14 +274,14 @@ def test_libraries_that_are_absent_or_do_not_load(
         assert found["said"].startswith(f"{name} cannot be loaded: ")
         assert says in found["said"]
     real = findings.requirements()
-    assert {"", "serve", "scale", "postgres", "train"} <= set(real)
+    assert {"", "serve", "ray", "postgres", "train"} <= set(real)
     monkeypatch.setattr(
-        findings, "requirements", lambda: {"": ["numpy", "no-such-thing"], "scale": ["numpy", "nor-this"]}
+        findings, "requirements", lambda: {"": ["numpy", "no-such-thing"], "ray": ["numpy", "nor-this"]}
     )
     found = doctor(exits=1)
     assert found["libraries"]["said"] == "not installed: no-such-thing"
-    assert "not installed whole: nor-this missing" in found["extra scale"]["said"]
-    assert found["extra scale"]["state"] == "note"
+    assert "not installed whole: nor-this missing" in found["extra ray"]["said"]
+    assert found["extra ray"]["state"] == "note"
 
 
 def test_what_cannot_be_looked_at_is_a_finding(doctor: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,3 +88,13 @@ def test_best_own_keeps_order_and_limit(texts: list[str], limit: int) -> None:
     assert len(kept) == min(limit, len(own))
     places = [next(i for i, o in enumerate(own) if o is k) for k in kept]
     assert places == sorted(places)
+
+
+def test_the_page_on_which_a_claim_was_made_is_no_evidence_for_it() -> None:
+    text, before = "The mayor of Lyon resigned in April over a bridge contract.", BOUND - timedelta(days=3)
+    with EvidenceStore.open() as store:
+        store.add([_document(text, before, url="https://a.example/1")])
+        store.add([_document(f"{text} He said so at noon.", before, url="https://b.example/2")])
+        want = Wanted(CLAIM, "en", BOUND, (), url="https://a.example/1")
+        found = Gatherer([store], [], None, 3).gather([want])[0]
+    assert [p.url for p in found.passages] == ["https://b.example/2"]

@@ -46,14 +46,10 @@ def check_one(ask: Ask) -> None:
 
 def read_settings(ask: Ask) -> Settings:
     """All layers of settings, flags on top. Raises SettingsError or InvalidInput naming the flag."""
-    import os
 
-    from weighup.settings import load_settings
+    from weighup.settings import load_settings, use_config
 
-    if ask.config is not None:
-        if not ask.config.is_file():
-            raise InvalidInput(f"--config {ask.config} is not a file")
-        os.environ["WEIGHUP_CONFIG"] = str(ask.config)
+    use_config(ask.config)
     flags: dict[str, dict[str, Any]] = {"verify": {}, "models": {}, "retrieve": {}}
     if ask.brief:
         flags["verify"]["brief"] = True

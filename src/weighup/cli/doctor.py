@@ -28,16 +28,12 @@ def doctor(
     Ends with 0 if everything that is needed is there, with 1 if not. What is only worth knowing is a note.
     """
     import json
-    import os
 
     from weighup import __version__
     from weighup.cli.findings import examine
-    from weighup.errors import InvalidInput
+    from weighup.settings import use_config
 
-    if config is not None:
-        if not config.is_file():
-            raise InvalidInput(f"--config {config} is not a file")
-        os.environ["WEIGHUP_CONFIG"] = str(config)
+    use_config(config)
     found = examine(offline=offline)
     missing = sum(one.state == "missing" for one in found)
     if as_json:

@@ -30,7 +30,7 @@ State = Literal["ok", "note", "missing"]
 EXTRAS = {
     "serve": "weighup serve, watch, alerts, keys, db and mcp",
     "postgres": "a PostgreSQL database",
-    "scale": "the engine ray, for many machines",
+    "ray": "the engine ray, for many machines",
     "train": "weighup train",
 }
 NATIVE = ("numpy", "onnxruntime", "tokenizers", "faiss", "lxml.etree", "pyarrow", "xllamacpp")

@@ -81,16 +81,11 @@ def _over_http(host: str, port: int, names: list[str], offline: bool, config: Pa
 
 
 def _settings(config: Path | None) -> Settings:
-    import os
 
     from weighup.cli.checking import set_up_log
-    from weighup.errors import InvalidInput
-    from weighup.settings import load_settings
+    from weighup.settings import load_settings, use_config
 
-    if config is not None:
-        if not config.is_file():
-            raise InvalidInput(f"--config {config} is not a file")
-        os.environ["WEIGHUP_CONFIG"] = str(config)
+    use_config(config)
     settings = load_settings()
     set_up_log(settings.log, quiet=False)
     return settings

@@ -130,16 +130,11 @@ def _checking(settings: Settings, wanted: Wanted) -> Iterator[Served]:
 
 def read_settings(wanted: Wanted) -> Settings:
     """All layers of settings, flags on top, and the log set up by them. Raises SettingsError or InvalidInput."""
-    import os
 
-    from weighup.errors import InvalidInput
     from weighup.serve.api.observe import set_up_logs
-    from weighup.settings import load_settings
+    from weighup.settings import load_settings, use_config
 
-    if wanted.config is not None:
-        if not wanted.config.is_file():
-            raise InvalidInput(f"--config {wanted.config} is not a file")
-        os.environ["WEIGHUP_CONFIG"] = str(wanted.config)
+    use_config(wanted.config)
     given = {"host": wanted.host, "port": wanted.port, "workers": wanted.workers}
     flags: dict[str, dict[str, Any]] = {"serve": {name: value for name, value in given.items() if value is not None}}
     if wanted.brief:

@@ -127,12 +127,9 @@ def read_settings(wanted: Wanted) -> Settings:
     """All layers of settings, flags on top, and the log set up by them. Raises SettingsError or InvalidInput."""
     from weighup.cli.checking import set_up_log
     from weighup.retrieve.store import default_path
-    from weighup.settings import load_settings
+    from weighup.settings import load_settings, use_config
 
-    if wanted.config is not None:
-        if not wanted.config.is_file():
-            raise InvalidInput(f"--config {wanted.config} is not a file")
-        os.environ["WEIGHUP_CONFIG"] = str(wanted.config)
+    use_config(wanted.config)
     # Every check has its line here; the console of the alerts would say the same again.
     told: dict[str, Any] = {"console": bool(wanted.quiet)}
     told |= {} if wanted.every is None else {"every": wanted.every}

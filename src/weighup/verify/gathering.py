@@ -52,13 +52,15 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What to look for: the claim, its language, its bound, its own passages, and the seconds there are."""
+    """What to look for: the claim, its language, its bound, its own passages, the seconds there are, and the page on
+    which it was made, which is no evidence for it."""
 
     text: str
     lang: str
     before: datetime
     own: tuple[Evidence, ...]
     seconds: float | None = None
+    url: str | None = None
 
 
 class Gatherer:
@@ -154,9 +156,14 @@ class Gatherer:
             into.passages = chosen + places(want.text, kept, self._passages - len(chosen), self._trusted)
 
     def _candidates(self, want: Wanted, found: Found) -> list[Evidence]:
-        """Found passages that are before the claim and not among its own, each text once, the likeliest few."""
+        """Found passages that are before the claim, not among its own and not of its own page, each text once, the
+        likeliest few."""
         own = {p.text for p in found.passages if p.origin == "row"}
-        rest = {p.text: p for p in found.passages if is_before(p.published, want.before) and p.text not in own}
+        rest = {
+            p.text: p
+            for p in found.passages
+            if is_before(p.published, want.before) and p.text not in own and (p.url is None or p.url != want.url)
+        }
         candidates, told = readable(want.text, list(rest.values()), self._trusted)
         found.warnings += [warning for warning in told if warning not in found.warnings]
         held = overlap(want.text, [f"{p.title or ''} {p.text}" for p in candidates])

@@ -233,7 +233,7 @@ class Verifier:
         return claims, wordings
 
     def _find(self, todo: Sequence[Prepared], vectors: NDArray[np.float32], budget: Budget) -> list[Found]:
-        wanted = [Wanted(p.text, p.lang, p.before, p.claim.evidence or (), budget.seconds) for p in todo]
+        wanted = [Wanted(p.text, p.lang, p.before, p.claim.evidence or (), budget.seconds, p.claim.url) for p in todo]
         return self._gatherer.gather(wanted, vectors if self._stores else None)
 
     def _stances(self, todo: Sequence[Prepared], found: Sequence[Found]) -> list[list[Stanced]]:

@@ -21,14 +21,14 @@ import pytest
 pytest.importorskip("sqlalchemy", reason="needs pip install 'weighup[serve]'")
 pytest.importorskip("alembic", reason="needs pip install 'weighup[serve]'")
 
+from db_secret import PASSWORD, QUOTED
+
 from weighup.serve.db import Database
 from weighup.serve.db.migrate import VERSIONS, scripts
 from weighup.serve.db.tables import Base
 
 # Read and taken away: the settings know no such name, and refuse names they do not know.
 REQUIRED = os.environ.pop("WEIGHUP_REQUIRE_POSTGRES", "") not in ("", "0") or os.environ.get("CI", "") not in ("", "0")
-PASSWORD = "s3cret/p@ss word"
-QUOTED = "s3cret%2Fp%40ss%20word"
 
 
 @dataclass

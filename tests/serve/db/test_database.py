@@ -13,7 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect, text
 
-from conftest import PASSWORD, QUOTED
+from db_secret import PASSWORD, QUOTED
 from weighup.errors import InvalidInput, StoreError, WeighupError
 from weighup.serve.db import Database
 from weighup.serve.db.migrate import VERSIONS, scripts, version
