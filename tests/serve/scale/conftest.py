@@ -17,7 +17,7 @@ from weighup.settings import Settings, load_settings
 @pytest.fixture(scope="session")
 def ray_here() -> Iterator[Cluster]:
     if importlib.util.find_spec("ray") is None:
-        pytest.skip("needs pip install 'weighup[scale]'")
+        pytest.skip("needs pip install 'weighup[ray]'")
     cluster = Cluster(processors=2)
     import ray  # not before: it would listen on every address
 

@@ -53,7 +53,7 @@ def lines(output: Path) -> int:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs pip install 'weighup[scale]'")
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs pip install 'weighup[ray]'")
 def test_killed_then_stopped_then_finished_it_has_written_what_one_process_writes(
     alone: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -124,7 +124,7 @@ def test_without_ray_it_says_what_to_install(
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 2
-    assert "run pip install 'weighup[scale]'" in capsys.readouterr().err
+    assert "run pip install 'weighup[ray]'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

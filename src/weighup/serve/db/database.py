@@ -14,11 +14,13 @@ from sqlalchemy import text
 
 from weighup.serve.db.access import ApiKeys, IdempotencyKeys
 from weighup.serve.db.alerts import Alerts
+from weighup.serve.db.claim_vectors import add_index
 from weighup.serve.db.cursors import Cursors
 from weighup.serve.db.engine import make_engine
 from weighup.serve.db.feeds import Feeds
 from weighup.serve.db.jobs import Jobs
 from weighup.serve.db.migrate import upgrade
+from weighup.serve.db.near import Near
 from weighup.serve.db.people import Audit, Feedbacks
 from weighup.serve.db.retention import Retention
 from weighup.serve.db.sessions import Sessions
@@ -37,6 +39,7 @@ class Database:
         self._sessions = sessions
         self.name = shown(sessions.url)
         self.verdicts = Verdicts(sessions)
+        self.near = Near(sessions)
         self.jobs = Jobs(sessions)
         self.feeds = Feeds(sessions)
         self.stories = Stories(sessions)
@@ -60,6 +63,7 @@ class Database:
             engine = make_engine(where)
             try:
                 upgrade(engine, shown(where))
+                add_index(engine)
             except BaseException:
                 engine.dispose()
                 raise

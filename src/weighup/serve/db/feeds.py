@@ -14,12 +14,13 @@ from datetime import datetime, timedelta
 from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
-from weighup.serve.db.records import Feed, FeedItem, FeedItemOutcome, Marked, Poll, StoryState
+from weighup.serve.db.records import Feed, FeedItem, FeedItemOutcome, Poll
 from weighup.serve.db.sessions import LEASE, Sessions, extend, fewer, insert_new, let_go, present, require, take
 from weighup.serve.db.stories import keep_stories
 from weighup.serve.db.tables import FeedItemRow, FeedRow
 from weighup.serve.db.tables.feeds import FEED_KINDS
 from weighup.serve.db.verdicts import Outbox, record_in
+from weighup.serve.db.watched import Marked, StoryState
 from weighup.serve.db.words import storable
 
 ATTEMPTS = 5

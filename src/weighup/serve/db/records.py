@@ -6,9 +6,12 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from weighup.verify.contract import Label, Verdict
+
+if TYPE_CHECKING:
+    from weighup.serve.db.claim_vectors import ClaimVector
 
 Reason = Literal["first", "recheck", "new_evidence"]
 Order = Literal["newest", "uncertain"]
@@ -33,6 +36,7 @@ class Check:
     url: str | None = None
     settled: bool = False
     next_check: datetime | None = None
+    vector: ClaimVector | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +92,6 @@ class StoredVerdict:
     created_at: datetime
     checked_at: datetime
     due_for: Reason | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class OpenClaim:
-    """A claim that is not settled, with what tells whether a document bears on it: `words` as searches see them."""
-
-    id: uuid.UUID
-    words: str
-    url: str | None
-    next_check: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,29 +284,6 @@ class Story:
     created_at: datetime
     updated_at: datetime
     items: int
-
-
-@dataclass(frozen=True, slots=True)
-class StoryState:
-    """A story as clustering goes on with it. `first` and `last` bound when its items were published, `size` counts
-    those that are no copies, `total` is the sum of their vectors, float32 as bytes."""
-
-    id: uuid.UUID
-    tenant: str
-    title: str
-    first: datetime
-    last: datetime
-    size: int
-    total: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Marked:
-    """An entry that may be copied: its id, its story and its mark."""
-
-    item_id: int
-    story_id: uuid.UUID
-    mark: bytes
 
 
 @dataclass(frozen=True, slots=True)

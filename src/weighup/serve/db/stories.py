@@ -9,9 +9,10 @@ from datetime import datetime
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from weighup.serve.db.records import Story, StoryState
+from weighup.serve.db.records import Story
 from weighup.serve.db.sessions import Sessions, insert_new, present
 from weighup.serve.db.tables import FeedItemRow, FeedRow, StoryRow
+from weighup.serve.db.watched import StoryState
 from weighup.serve.db.words import storable
 
 

@@ -12,11 +12,11 @@ from sqlalchemy.orm import Session
 
 from weighup.dates import parse_bound
 from weighup.serve.db.alerts import put_in
+from weighup.serve.db.claim_vectors import keep_in
 from weighup.serve.db.listing import page_of
 from weighup.serve.db.records import (
     Check,
     NewAlert,
-    OpenClaim,
     Page,
     Reason,
     Recorded,
@@ -26,6 +26,7 @@ from weighup.serve.db.records import (
 )
 from weighup.serve.db.sessions import LEASE, Sessions, extend, insert_new, let_go, present, require, take
 from weighup.serve.db.tables import TimelineRow, VerdictRow
+from weighup.serve.db.watched import OpenClaim
 from weighup.serve.db.words import claim_key, indexed, storable
 from weighup.verify.contract import Verdict
 
@@ -159,7 +160,7 @@ def record_in(session: Session, checks: Sequence[Check], outbox: Outbox | None =
         TimelineRow.check_key.in_([check.check_key for check in checks]),
     )
     known = {(row[0], row[1]) for row in session.execute(query)}
-    done = []
+    done, vectors = [], {}
     for key, check in keyed:
         row = rows[key]
         if (row.id, check.check_key) in known:
@@ -170,12 +171,15 @@ def record_in(session: Session, checks: Sequence[Check], outbox: Outbox | None =
         recorded = _add(session, row, check, now, created=row.id in created)
         created.discard(row.id)
         done.append(recorded)
+        if check.vector is not None:
+            vectors[row.id] = (row.tenant, check.vector)
         alerts = outbox(check, recorded) if outbox is not None else ()
         put_in(session, alerts, now)
         # What is not checkable makes no call that a change could be counted from.
         if alerts or row.told_label in (None, "not_checkable"):
             row.told_probability, row.told_label = recorded.probability, recorded.label
     session.flush()
+    keep_in(session, vectors)
     return done
 
 

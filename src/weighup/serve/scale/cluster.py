@@ -23,7 +23,7 @@ from typing import Any
 
 from weighup.errors import InvalidInput, SettingsError
 
-NEEDED = "pip install 'weighup[scale]'"
+NEEDED = "pip install 'weighup[ray]'"
 LOOPBACK = ("127.0.0.1", "::1")
 _OBJECTS = 128 * 1024 * 1024
 """Bytes of shared memory for what is under way; more goes to disk. Claims and verdicts are small."""

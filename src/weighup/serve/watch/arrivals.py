@@ -26,7 +26,7 @@ from weighup.texts import STOP_WORDS
 if TYPE_CHECKING:
     from weighup.retrieve.store import EvidenceStore
     from weighup.serve.db import Database
-    from weighup.serve.db.records import OpenClaim
+    from weighup.serve.db.watched import OpenClaim
 
 CLAIMS = 20_000
 """Unsettled claims that a document is compared with, those checked last."""

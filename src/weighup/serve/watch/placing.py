@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from weighup.serve.db.records import FeedItem, StoryState
+from weighup.serve.db.records import FeedItem
+from weighup.serve.db.watched import StoryState
 from weighup.serve.feeds.items import Item
 from weighup.serve.feeds.stories import MAX_MARKS, MAX_STORIES, WINDOW, Mark, Placed, Stories, Story
 

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 
 from weighup.errors import StoreError
 from weighup.retrieve.rowfiles import Broken
-from weighup.serve.db.records import Check, FeedItem, FeedItemOutcome, NewAlert, Recorded, StoryState
+from weighup.serve.db.records import Check, FeedItem, FeedItemOutcome, NewAlert, Recorded
 from weighup.serve.db.sessions import LEASE, present
+from weighup.serve.db.watched import StoryState
 from weighup.serve.desk import FOR_ALL, Asked, Desk
 from weighup.serve.feeds.client import FeedClient
 from weighup.serve.watch.arrivals import Arrivals

@@ -3,7 +3,7 @@
 from weighup.serve.db.tables.access import ApiKeyRow, IdempotencyRow, KeyUseRow
 from weighup.serve.db.tables.base import Base, Moment
 from weighup.serve.db.tables.feeds import CursorRow, FeedItemRow, FeedRow, StoryRow
-from weighup.serve.db.tables.verdicts import AuditRow, FeedbackRow, TimelineRow, VerdictRow
+from weighup.serve.db.tables.verdicts import AuditRow, ClaimVectorRow, FeedbackRow, TimelineRow, VerdictRow
 from weighup.serve.db.tables.work import AlertRow, JobItemRow, JobResultRow, JobRow
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "ApiKeyRow",
     "AuditRow",
     "Base",
+    "ClaimVectorRow",
     "CursorRow",
     "FeedItemRow",
     "FeedRow",

@@ -6,7 +6,7 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from weighup.serve.db.tables.base import Base, BigId, Json, Leased, Moment, one_of
@@ -51,6 +51,20 @@ class VerdictRow(Leased):
         Index(None, "checked_at"),
         one_of("label", LABELS),
     )
+
+
+class ClaimVectorRow(Base):
+    """The vector of a verdict's claim, float32 little-endian, and the encoder that made it. Where PostgreSQL has
+    pgvector the table has a column more, `near`, that is not mapped: `claim_vectors.py` looks after it."""
+
+    __tablename__ = "claim_vector"
+
+    verdict_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("verdict.id", ondelete="CASCADE"), primary_key=True)
+    tenant: Mapped[str] = mapped_column(String(100))
+    encoder: Mapped[str] = mapped_column(String(200))
+    vector: Mapped[bytes] = mapped_column(LargeBinary)
+
+    __table_args__ = (Index(None, "tenant", "encoder"),)
 
 
 class TimelineRow(Base):
