@@ -126,7 +126,7 @@ def run(block: Block, folder: Path) -> None:
 
 
 NUMBER = r"(\d+(?:\.\d+)?)"
-SHARE = re.compile(r"(?<![\d.])\d+(?=(?:–\d+)?(?:\u00a0| )?%)|(?<![\d.])[01]\.\d{1,4}(?![\d.])")
+SHARE = re.compile(r"(?<![\d.])\d+(?=(?:–\d+)?(?:\u00a0| )?%)|(?<![\d.])[01]\.\d{1,4}(?!\d|\.\d)")
 BAR = re.compile(r"├[─▒█ ]+┤")
 
 

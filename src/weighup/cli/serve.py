@@ -87,7 +87,9 @@ def _run(wanted: Wanted) -> None:
     from weighup.serve.api.running import Server, more_files
     from weighup.serve.db import Database
     from weighup.serve.desk import Desk
+    from weighup.serve.work.manners import few_arenas
 
+    few_arenas()
     settings = read_settings(wanted)
     with Database.open() as database:
         require_key(database, settings.serve.host)
@@ -121,9 +123,12 @@ def _checking(settings: Settings, wanted: Wanted) -> Iterator[Served]:
         with over_workers(settings, offline=wanted.offline, workers=workers, address=wanted.address) as spread:
             yield Served(spread.settings, spread.checker, spread.stores)
         return
+    from weighup.models.open import encoder
+    from weighup.serve.watch.vectors import Remembering
     from weighup.verify.verifier import Verifier
 
-    with Verifier(settings, offline=wanted.offline) as verifier:
+    # The verdict, its vector in the database and its story all want the claim's vector.
+    with Verifier(settings, offline=wanted.offline, encoder=Remembering(encoder(settings))) as verifier:
         _warm(verifier)
         yield Served(settings, verifier)
 
@@ -149,8 +154,10 @@ def _warm(verifier: Verifier) -> None:
     import threading
 
     from weighup.errors import WeighupError
+    from weighup.serve.work.manners import give_way
 
     def load() -> None:
+        give_way()  # and with it the threads that the models compute on
         try:
             verifier.versions()
         except WeighupError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -12,15 +12,18 @@ from weighup.dates import iso, parse_bound, published_or_none
 from weighup.errors import JobFailed, ModelMissing, SettingsError, StoreError, WeightsError, WeighupError
 from weighup.retrieve.types import Evidence
 from weighup.serve.checkers import Checkers, Way
+from weighup.serve.db.claim_vectors import ClaimVector
 from weighup.serve.db.records import Check, Reason, Recorded, StoredVerdict, TimelineEntry
 from weighup.serve.db.sessions import present
 from weighup.serve.db.words import claim_key
 from weighup.serve.watch.schedule import SETTLED, Plan, plan
 from weighup.settings import WatchSettings
+from weighup.texts import language
 from weighup.verify.contract import EvidenceView, Verdict
 from weighup.verify.types import Claim
 
 if TYPE_CHECKING:
+    from weighup.models.types import Encoder
     from weighup.serve.db import Database
     from weighup.serve.db.verdicts import Outbox
     from weighup.verify.batch import Checker
@@ -29,6 +32,9 @@ logger = logging.getLogger(__name__)
 
 FOR_ALL = (ModelMissing, SettingsError, StoreError, WeightsError)
 """Errors that would befall every claim alike: raised, never written down as one claim's own."""
+
+ENGLISH = frozenset({"minilm"})
+"""Encoders that read English only: their vectors of other languages would find nothing alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +112,7 @@ class Desk:
         ]
         known = self._known([(one.tenant, key) for one, key in zip(asked, keys, strict=True) if key is not None])
         found: list[tuple[Check | None, str | None]] = []
+        vectors = self._vectors([one for one in verdicts if not isinstance(one, str)])
         now = self._clock()
         for one, verdict, key in zip(asked, verdicts, keys, strict=True):
             if isinstance(verdict, str) or key is None:
@@ -124,6 +131,7 @@ class Desk:
                 url=one.claim.url,
                 settled=what.settled,
                 next_check=what.next_check,
+                vector=vectors.get(verdict.claim),
             )
             found.append((check, None))
         return found
@@ -172,6 +180,23 @@ class Desk:
             found |= dict(zip(places, _check(checker, [asked[place].claim for place in places]), strict=True))
         return [found[place] for place in range(len(asked))]
 
+    def _vectors(self, verdicts: Sequence[Verdict]) -> Mapping[str, ClaimVector]:
+        """Vectors by claim, of those that the checker's encoder can read; none where that fails or there is none."""
+        try:
+            encoder = _encoder(self.checker)
+            if encoder is None:
+                return {}
+            claims = dict.fromkeys(one.claim for one in verdicts if one.verdict != "not_checkable")
+            read = [claim for claim in claims if encoder.name not in ENGLISH or language(claim) in ("en", "mixed")]
+            name = f"{encoder.name}@{encoder.version}"
+            made = encoder.encode(read) if read else ()
+            found = {claim: ClaimVector.of(name, row) for claim, row in zip(read, made, strict=True)}
+            return {claim: vector for claim, vector in found.items() if vector is not None}
+        except Exception as error:  # a verdict is worth more than what it is found again by
+            logger.warning("no vectors of %d claims (%s)", len(verdicts), type(error).__name__)
+            logger.debug("the encoder failed", exc_info=True)
+            return {}
+
     def _known(
         self, keys: Sequence[tuple[str, str]]
     ) -> dict[tuple[str, str], tuple[StoredVerdict, Sequence[TimelineEntry]]]:
@@ -198,6 +223,13 @@ class Desk:
         more = any((view.url, view.text) not in had for view in verdict.evidence)
         days = self.settings.settle_days
         return plan(verdict, now, first_seen=stored.created_at, past=past, evidence_added=more, settle_days=days)
+
+
+def _encoder(checker: Checker) -> Encoder | None:
+    """What a checker reads claims with, if it does so in this process."""
+    from weighup.verify.verifier import Verifier
+
+    return checker._encoder if isinstance(checker, Verifier) else None
 
 
 def _check(checker: Checker, claims: Sequence[Claim]) -> list[Verdict | str]:

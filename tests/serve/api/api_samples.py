@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -152,6 +153,6 @@ def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
 
 
 def operations_described() -> list[tuple[str, str, dict[str, Any]]]:
-    """All operations; a database in memory is enough to ask what there are."""
-    with Database.open("sqlite:///file:described?mode=memory&uri=true") as database:
+    """All operations; an empty database is enough to ask what there are."""
+    with tempfile.TemporaryDirectory() as folder, Database.open(f"sqlite:///{folder}/described.sqlite") as database:
         return list(operations(create_app(settings_of(), database, Desk(Reader(), database)).openapi()))

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from api_samples import Served, verdict
 
+from weighup.serve.db.claim_vectors import ClaimVector
 from weighup.serve.db.records import Check
 
 NOON = datetime(2026, 5, 10, 12, tzinfo=UTC)
@@ -116,7 +117,42 @@ def test_one_verdict_has_its_timeline_and_its_labels(
     assert ids(client, reviewed="true") == [stored[2]]
 
 
-@pytest.mark.parametrize("path", ["/v1/verdicts/{}", "/v1/verdicts/{}/claimreview", "/v1/jobs/{}", "/v1/stories/{}"])
+def vectored(text: str, *vector: float, tenant: str) -> Check:
+    return Check(verdict(text, 0.9), "k", tenant, vector=ClaimVector.of("reader@1", vector))
+
+
+def test_what_is_like_a_claim_is_told_nearest_first_and_nothing_of_another_tenant(
+    client: httpx.Client, served: Served, tenant: str
+) -> None:
+    checks = [
+        vectored("The dam broke.", 1, 0, tenant=tenant),
+        vectored("The dam has broken.", 0.8, 0.6, tenant=tenant),
+        vectored("A dam broke.", 0.96, 0.28, tenant=tenant),
+        vectored("It rained.", 0, 1, tenant=tenant),
+        Check(verdict("No vector.", 0.5), "k", tenant),
+        vectored("Another's dam broke.", 1, 0, tenant=f"{tenant}2"),
+    ]
+    made = [str(one.id) for one in served.database.verdicts.record(checks)]
+
+    def told(number: str, **query: Any) -> list[tuple[str, float]]:
+        answer = client.get(f"/v1/verdicts/{number}/similar", params=query)
+        assert answer.status_code == 200, answer.text
+        return [(one["claim"], one["similarity"]) for one in answer.json()["verdicts"]]
+
+    assert told(made[0]) == [("A dam broke.", 0.96), ("The dam has broken.", 0.8)]
+    assert told(made[0], limit=1) == [("A dam broke.", 0.96)]
+    assert told(made[0], least=0.9) == [("A dam broke.", 0.96)]
+    assert told(made[0], least=0)[-1] == ("It rained.", 0.0)
+    assert told(made[4]) == []
+    assert client.get(f"/v1/verdicts/{made[5]}/similar").status_code == 404
+    for wrong in ({"limit": 0}, {"limit": 101}, {"least": 2}):
+        assert client.get(f"/v1/verdicts/{made[0]}/similar", params=wrong).status_code == 422
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/verdicts/{}", "/v1/verdicts/{}/similar", "/v1/verdicts/{}/claimreview", "/v1/jobs/{}", "/v1/stories/{}"],
+)
 def test_what_is_not_there_is_not_found(client: httpx.Client, path: str) -> None:
     assert client.get(path.format(uuid.uuid4())).status_code == 404
     assert client.get(path.format("7")).status_code == 422

@@ -7,14 +7,16 @@ WEIGHUP_REQUIRE_POSTGRES says so, that is a failure.
 from __future__ import annotations
 
 import glob
+import importlib.util
 import os
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -85,10 +87,35 @@ def cluster() -> Iterator[Cluster]:
     """A running PostgreSQL with the database `template` at our newest tables."""
     where = programs()
     if where is None or not _has_driver():
-        reason = "PostgreSQL is not installed (Debian: apt-get install postgresql; pip install 'weighup[postgres]')"
-        if REQUIRED:
-            pytest.fail(reason)
-        pytest.skip(reason)
+        missing("PostgreSQL is not installed (Debian: apt-get install postgresql; pip install 'weighup[postgres]')")
+    with started(where) as running:
+        running.run("CREATE DATABASE template")
+        Database.open(running.url("template")).close()
+        yield running
+
+
+@pytest.fixture(scope="session")
+def vector_cluster() -> Iterator[Cluster]:
+    """A running PostgreSQL that has pgvector, with the database `template` at our newest tables."""
+    package = importlib.util.find_spec("pgserver")
+    if package is None or package.origin is None or not _has_driver():
+        missing("no PostgreSQL with pgvector is here (pip install pgserver 'weighup[postgres]')")
+    with started(Path(package.origin).parent / "pginstall" / "bin") as running:
+        running.run("CREATE DATABASE template")
+        Database.open(running.url("template")).close()
+        yield running
+
+
+def missing(reason: str) -> NoReturn:
+    """Skip, or fail where a PostgreSQL is asked for."""
+    if REQUIRED:
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@contextmanager
+def started(where: Path) -> Iterator[Cluster]:
+    """A PostgreSQL with nothing in it, run by the programs in `where`."""
     # Short: a socket's path has at most 107 characters.
     folder = Path(tempfile.mkdtemp(prefix="wu-pg-"))
     as_user: dict[str, Any] = {}
@@ -112,18 +139,13 @@ def cluster() -> Iterator[Cluster]:
     options = f"-k {folder} -c listen_addresses='' -c fsync=off -c synchronous_commit=off -c max_connections=60"
     call(str(where / "pg_ctl"), "-D", data, "-w", "-l", str(folder / "log"), "-o", options, "start")
     try:
-        running = Cluster(folder)
-        running.run("CREATE DATABASE template")
-        Database.open(running.url("template")).close()
-        yield running
+        yield Cluster(folder)
     finally:
         call(str(where / "pg_ctl"), "-D", data, "-w", "-m", "immediate", "stop")
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _has_driver() -> bool:
-    import importlib.util
-
     return importlib.util.find_spec("psycopg") is not None
 
 

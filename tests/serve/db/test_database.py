@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from db_secret import PASSWORD, QUOTED
 from sqlalchemy import inspect, text
 
-from db_secret import PASSWORD, QUOTED
 from weighup.errors import InvalidInput, StoreError, WeighupError
 from weighup.serve.db import Database
 from weighup.serve.db.migrate import VERSIONS, scripts, version

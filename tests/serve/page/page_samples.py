@@ -18,6 +18,7 @@ from api_samples import Served, serving, settings_of
 
 from weighup.retrieve.store import EvidenceStore
 from weighup.serve.db import Database
+from weighup.serve.db.claim_vectors import ClaimVector
 from weighup.serve.db.records import Check, FeedItemOutcome, NewItem, Poll
 from weighup.verify.contract import Verdict
 
@@ -125,7 +126,14 @@ def fill(database: Database, tenant: str = "") -> tuple[dict[str, uuid.UUID], uu
         "hostile": hostile,
     }
     checks = [
-        Check(verdict, name, tenant, at=before(hours=2 + place), source="a.example" if place % 2 else None)
+        Check(
+            verdict,
+            name,
+            tenant,
+            at=before(hours=2 + place),
+            source="a.example" if place % 2 else None,
+            vector=ClaimVector.of("samples@1", [1.0, 0.1 * place]) if name in ("fake", "hostile") else None,
+        )
         for place, (name, verdict) in enumerate(samples.items())
     ]
     ids = dict(zip(samples, [one.id for one in database.verdicts.record(checks)], strict=True))

@@ -180,5 +180,5 @@ def test_what_cannot_be_meant_is_refused_before_ray_starts(brief: Settings, monk
     with pytest.raises(EngineLost, match="nothing answers there"):
         Cluster("127.0.0.1:9")
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(InvalidInput, match=r"pip install 'weighup\[scale\]'"):
+    with pytest.raises(InvalidInput, match=r"pip install 'weighup\[ray\]'"):
         RayChecker.open(brief, workers=2)

@@ -34,6 +34,7 @@ from weighup.serve.api.observe import Observed, Observer
 from weighup.serve.api.parts import Parts
 from weighup.serve.api.routes import alerts, checks, feeds, health, jobs, keys, knowledge, verdicts
 from weighup.serve.api.shelf import Shelf
+from weighup.serve.work.manners import give_back_memory
 from weighup.serve.work.worker import Worker
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def create_app(
 def _runs(parts: Parts, courier: Courier, *, watch: bool) -> dict[str, Run]:
     """What runs beside the requests, by name."""
     own = f"serve:{socket.gethostname()[:60]}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
-    runs: dict[str, Run] = {}
+    runs: dict[str, Run] = {"memory": give_back_memory}
     for number in range(1, parts.settings.serve.workers + 1):
         runs[f"worker-{number}"] = Worker(parts.desk, f"{own}:{number}").run
     if courier.channels:

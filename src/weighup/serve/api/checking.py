@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from weighup.serve.api.problems import Problem
+from weighup.serve.work.manners import give_way
 
 if TYPE_CHECKING:
     from weighup.serve.desk import Answer, Asked, Desk
@@ -95,6 +96,7 @@ class Line:
             self._thread.join(seconds)
 
     def _work(self) -> None:
+        give_way()
         while True:
             with self._changed:
                 while not self._line and not self._closed:

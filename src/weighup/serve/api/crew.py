@@ -7,6 +7,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
+from weighup.serve.work.manners import give_way
+
 Run = Callable[[threading.Event], None]
 """Works until the event is set, finishes what it is at, and returns."""
 PAUSE = 5.0
@@ -41,6 +43,7 @@ class Crew:
         return [thread.name for thread in self._threads if thread.is_alive()]
 
     def _keep(self, name: str, run: Run) -> None:
+        give_way()
         while not self.stop.is_set():
             try:
                 run(self.stop)

@@ -95,6 +95,18 @@ class VerdictLine(Out):
         return cls.model_construct(**told, **more)
 
 
+class SimilarLine(VerdictLine):
+    """A stored verdict on a claim that is like another."""
+
+    similarity: float = Field(ge=-1, le=1, description="Cosine of the two claims' vectors.")
+
+
+class Similar(Out):
+    """Stored verdicts on claims like this one, the most alike first."""
+
+    verdicts: list[SimilarLine]
+
+
 class VerdictView(VerdictLine):
     """A stored verdict whole, with its timeline from the oldest check to the newest, and what people said of it."""
 

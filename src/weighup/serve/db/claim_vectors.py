@@ -50,6 +50,9 @@ _HAS_NEAR = text(
     "SELECT EXISTS (SELECT 1 FROM pg_attribute"
     " WHERE attrelid = to_regclass('claim_vector') AND attname = 'near' AND NOT attisdropped)"
 )
+_HAS_INDEX = text(
+    "SELECT EXISTS (SELECT 1 FROM pg_index WHERE indexrelid = to_regclass('ix_claim_vector_near') AND indisvalid)"
+)
 _MAY_HAVE = text(
     "SELECT NOT pg_is_in_recovery() AND (EXISTS (SELECT 1 FROM pg_extension WHERE extname = 'vector') OR EXISTS ("
     " SELECT 1 FROM pg_available_extensions a"
@@ -135,44 +138,53 @@ def keep_in(session: Session, vectors: Mapping[uuid.UUID, tuple[str, ClaimVector
 
 
 def has_near(where: Session | Connection) -> bool:
-    """Whether this PostgreSQL database has the indexed column. Asked anew each time: another process may add it."""
+    """Whether this PostgreSQL database has the column, to be written. Asked anew: another process may add it."""
     return bool(where.scalar(_HAS_NEAR))
+
+
+def has_index(where: Session | Connection) -> bool:
+    """Whether it has the index, which is made last: whether the column is filled and can be searched."""
+    return bool(where.scalar(_HAS_INDEX))
 
 
 def add_index(engine: Engine) -> None:
     """Add `near` and its index, filled from the bytes, where pgvector is or can be installed and they are not there.
 
-    Does nothing elsewhere, and nothing but a line in the log where the database refuses: search works without.
+    Others go on reading and writing meanwhile, and search without. What was interrupted is gone on with the next time.
+    Does nothing elsewhere, and nothing but a line in the log where the database refuses.
     """
     if engine.dialect.name != "postgresql":
         return
     try:
-        with engine.connect() as connection, connection.begin():
-            if has_near(connection) or not connection.scalar(_MAY_HAVE):
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            if has_index(connection) or not connection.scalar(_MAY_HAVE):
                 return
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-            if not has_near(connection):
-                with connection.begin_nested():
+            key = {"key": _LOCK}
+            if connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), key):  # else another process is at it
+                try:
                     _add(connection)
+                finally:
+                    connection.execute(text("SELECT pg_advisory_unlock(:key)"), key)
     except DBAPIError as error:
         logger.warning("similar claims are searched without pgvector: %s", type(error.orig).__name__)
 
 
 def _add(connection: Connection) -> None:
     connection.execute(text("CREATE EXTENSION IF NOT EXISTS vector"))
-    connection.execute(text(f"ALTER TABLE claim_vector ADD COLUMN near vector({DIMENSION})"))
-    last: uuid.UUID | None = None
-    fits = func.length(NEAR.c.vector) == 4 * DIMENSION
-    fill = update(NEAR).where(NEAR.c.verdict_id == bindparam("key")).values(near=bindparam("point", type_=_Vector()))
-    while True:
-        query = select(NEAR.c.verdict_id, NEAR.c.vector).where(fits).order_by(NEAR.c.verdict_id).limit(_BLOCK)
-        rows = connection.execute(query if last is None else query.where(NEAR.c.verdict_id > last)).all()
-        if not rows:
-            break
-        last = rows[-1].verdict_id
-        connection.execute(fill, [{"key": key, "point": values(kept)} for key, kept in rows])
+    # From here on all who write fill it themselves.
+    connection.execute(text(f"ALTER TABLE claim_vector ADD COLUMN IF NOT EXISTS near vector({DIMENSION})"))
+    key, encoder = NEAR.c.verdict_id, NEAR.c.encoder
+    empty = (NEAR.c.near.is_(None), func.length(NEAR.c.vector) == 4 * DIMENSION)
+    fill = update(NEAR).where(key == bindparam("of"), encoder == bindparam("by"), NEAR.c.near.is_(None))
+    fill = fill.values(near=bindparam("point", type_=_Vector()))
+    query = select(key, encoder, NEAR.c.vector).where(*empty).order_by(key).limit(_BLOCK)
+    rows = connection.execute(query).all()
+    while rows:
+        connection.execute(fill, [{"of": of, "by": by, "point": values(kept)} for of, by, kept in rows])
+        rows = connection.execute(query.where(key > rows[-1][0])).all()
+    connection.execute(text("DROP INDEX IF EXISTS ix_claim_vector_near"))  # one that was never finished
     connection.execute(
-        text("CREATE INDEX ix_claim_vector_near ON claim_vector USING hnsw (near vector_cosine_ops)")
+        text("CREATE INDEX CONCURRENTLY ix_claim_vector_near ON claim_vector USING hnsw (near vector_cosine_ops)")
     )
 
 

@@ -1,4 +1,4 @@
-"""/v1/verdicts: stored verdicts, with their timelines, and as ClaimReview; /v1/feedback on them."""
+"""/v1/verdicts: stored verdicts, with their timelines, with what is like them, as ClaimReview; /v1/feedback on them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from weighup.serve.api.idempotency import Done, once
 from weighup.serve.api.models import (
     FeedbackList,
     FeedbackView,
+    Similar,
+    SimilarLine,
     TimelineView,
     VerdictLine,
     VerdictPage,
@@ -28,6 +30,7 @@ from weighup.serve.api.problems import Problem
 from weighup.serve.api.respond import moment, said
 from weighup.serve.api.routes.checks import Key
 from weighup.serve.api.whole import whole
+from weighup.serve.db.near import LEAST
 from weighup.serve.db.records import Feedback, StoredVerdict, VerdictFilter
 from weighup.verify.contract import Label
 
@@ -117,6 +120,29 @@ async def verdict(
 async def claimreview(request: Request, id: uuid.UUID, who: Annotated[Caller, Depends(caller)]) -> Response:
     """JSON-LD. What is no claim (`not_checkable`) has no review: 404."""
     return _review(request, await _found(request, who, id), missing="not-found")
+
+
+@router.get(
+    "/v1/verdicts/{id}/similar",
+    operation_id="similar",
+    summary="What like it was judged before",
+    response_model=Similar,
+    openapi_extra=scopes("read"),
+)
+async def similar(
+    request: Request,
+    id: uuid.UUID,
+    who: Annotated[Caller, Depends(caller)],
+    limit: Annotated[int, Query(ge=1, le=100)] = 5,
+    least: Annotated[float, Query(ge=0, le=1, description="Least cosine of the claims' vectors.")] = LEAST,
+) -> Response:
+    """Verdicts on claims like this one, the most alike first. None where the claim's vector was not kept: what is no
+    claim has none, nor has a text in a language that the encoder cannot read."""
+    await _found(request, who, id)
+    parts = parts_of(request)
+    found = await parts.pool.run(parts.database.near.of, who.tenant, id, limit, least=least)
+    lines = [SimilarLine.of(stored, similarity=round(cosine, 4)) for stored, cosine in found]
+    return said(Similar.model_construct(verdicts=lines))
 
 
 @router.get(

@@ -29,6 +29,8 @@ from weighup.verify.contract import Label
 router = APIRouter(route_class=Paged, include_in_schema=False)
 SIZE = 50
 NOTE = 2_000
+SIMILAR = 5
+"""Verdicts on similar claims that a verdict's page lists."""
 ASKED = 4
 """Verdicts that wait to be judged without their sources."""
 
@@ -158,6 +160,7 @@ async def _whole(
             "timeline": database.verdicts.timelines(who.tenant, [id])[0],
             "feedback": database.feedback.of(who.tenant, [id])[0],
             "changes": changes(stored, floor_of(stored.verdict, folder)),
+            "similar": database.near.of(who.tenant, id, SIMILAR),
         }
 
     more = await parts.pool.run(rest)
