@@ -1,4 +1,4 @@
-"""How `weighup serve` bears up: 64 clients at once, then four times as many without a pause, then 64 again.
+"""How `weighup serve` bears up: 64 clients, then four times as many without a pause, then, 10 s later, 64 again.
 
     python benchmarks/load.py [--seconds 120] [--clients 64] [--out docs/results/load.json]
 
@@ -49,6 +49,7 @@ STORED = 5_000
 READS = ("verdict", "list", "search", "job")
 P99 = 0.100  # seconds
 GROWTH = 1.05
+SETTLE = 10.0  # seconds between the overload and the third part: what waits then is still answered
 
 
 @dataclass
@@ -291,6 +292,7 @@ def main() -> None:
             short = max(10.0, wanted.seconds / 4)
             steady = asyncio.run(part(server, plan, wanted.seconds, wanted.clients, pause=1.0, checks=0.05))
             over = asyncio.run(part(server, plan, short, 4 * wanted.clients, pause=0.0, checks=0.5, hasty=0.25))
+            time.sleep(SETTLE)
             after = asyncio.run(part(server, plan, short, wanted.clients, pause=1.0, checks=0.05))
     met = bars(steady, over, after)
     parts = {
