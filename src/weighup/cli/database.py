@@ -1,4 +1,4 @@
-"""`weighup db status|upgrade|export|import|prune`: the database of verdicts, feeds and jobs, looked after."""
+"""`weighup db status|upgrade|export|labels|import|prune`: the database of verdicts, feeds and jobs, looked after."""
 
 from __future__ import annotations
 
@@ -111,6 +111,30 @@ def export_(
         with progress("exporting", total, show=not quiet) as advance:
             count = opened.transfer.export(tenant, out, on_progress=advance)
     typer.echo(f"wrote {count:,} verdicts to {out}")
+
+
+@app.command()
+def labels(
+    out: Annotated[Path, typer.Argument(help="The file to write, .jsonl.")],
+    tenant: Tenant = "",
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    quiet: Quiet = False,
+    database: DatabaseUrl = None,
+) -> None:
+    """Write the claims that people labelled, with their last label and the passages, as rows for `weighup train`.
+
+    Example: weighup db labels mine.jsonl && weighup train content --data mine.jsonl --out weights
+    """
+    from weighup.console import progress
+    from weighup.errors import InvalidInput
+
+    if out.exists() and not force:
+        raise InvalidInput(f"{out}: is there already; name another file or add --force")
+    with _open(database) as opened:
+        total = sum(opened.verdicts.count(tenant).values())
+        with progress("reading", total, show=not quiet) as advance:
+            count = opened.transfer.labelled(tenant, out, on_progress=advance)
+    typer.echo(f"wrote {count:,} labelled claims to {out}")
 
 
 @app.command("import")

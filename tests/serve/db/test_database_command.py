@@ -25,6 +25,7 @@ from weighup.serve.db.look import look, retention
 from weighup.serve.db.migrate import scripts
 from weighup.serve.db.records import AuditEntry, Feedback, FeedItemOutcome, ItemOutcome, NewItem, Poll
 from weighup.serve.db.sessions import present
+from weighup.train.labelled import read_labelled
 
 PASSWORD, QUOTED = "s3cret/p@ss word", "s3cret%2Fp%40ss%20word"
 PROGRAM = "from weighup.cli.database import app; from weighup.cli import main; main.app = app; main.main()"
@@ -97,6 +98,24 @@ def test_status_says_where_it_stands_and_changes_nothing(db: Db, url: str, kind:
     shown = ok(db("status"))
     assert "up to date" in shown
     assert "verdict" in shown
+
+
+def test_labelled_claims_become_rows_that_training_reads(db: Db, url: str, tmp_path: Path) -> None:
+    with Database.open(url) as opened:
+        done = opened.verdicts.record([check(f"Claim {i}", seen=("a passage",)) for i in range(4)])
+        said = [(0, "real"), (0, "fake"), (1, "real"), (2, "not_checkable")]  # the last label of a verdict counts
+        for place, label in said:
+            opened.feedback.add("", [Feedback(done[place].id, label, "ana")])  # type: ignore[arg-type]
+        opened.feedback.add(
+            "other", [Feedback(opened.verdicts.record([check("X", tenant="other")])[0].id, "real", "bo")]
+        )
+    out = tmp_path / "mine.jsonl"
+    assert "wrote 2 labelled claims" in ok(db("labels", str(out)))
+    rows = sorted(read_labelled([out]), key=lambda row: row.claim.text)
+    assert [(row.claim.text, row.label) for row in rows] == [("Claim 0", 1), ("Claim 1", 0)]
+    assert [e.text for e in rows[0].claim.evidence or ()] == ["a passage"]
+    assert "stance" not in out.read_text(encoding="utf-8")
+    assert db("labels", str(out)).returncode == 2
 
 
 def test_a_new_database_is_looked_at_and_then_made(empty_url: str, kind: str, run: Run) -> None:

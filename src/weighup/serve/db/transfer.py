@@ -6,6 +6,7 @@ added again, so an import that was interrupted is simply run again; broken lines
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 import uuid
@@ -76,6 +77,25 @@ class Transfer:
                         for parts in self._parts(tenant):
                             file.writelines(f"{part.model_dump_json()}\n" for part in parts)
                             total += _told(parts, on_progress)
+        except OSError as error:
+            raise InvalidInput(f"{path}: cannot be written: {error.strerror or error}") from error
+        return total
+
+    def labelled(self, tenant: str, path: Path, *, on_progress: Advance | None = None) -> int:
+        """Write the claims that people labelled as rows for `weighup train`, oldest first; how many.
+
+        The last label of a verdict counts; what somebody called no claim is left out. A row has the passages that the
+        verdict rested on, without the stances that a model gave them. Raises InvalidInput for the path.
+        """
+        total = 0
+        try:
+            with _whole(path) as beside, beside.open("w", encoding="utf-8", newline="\n") as file:
+                for parts in self._parts(tenant):
+                    rows = [_training_row(part) for part in parts if part.feedback]
+                    kept = [json.dumps(row, ensure_ascii=False) for row in rows if row is not None]
+                    file.writelines(f"{row}\n" for row in kept)
+                    total += len(kept)
+                    _told(parts, on_progress)
         except OSError as error:
             raise InvalidInput(f"{path}: cannot be written: {error.strerror or error}") from error
         return total
@@ -228,6 +248,23 @@ def _kind(path: Path) -> str:
     if kind not in ("jsonl", "parquet"):
         raise InvalidInput(f"{path}: what it is is told by its ending; use .jsonl or .parquet")
     return kind
+
+
+def _training_row(part: VerdictPart) -> dict[str, Any] | None:
+    label = part.feedback[-1].label
+    if label == "not_checkable":
+        return None
+    verdict = part.verdict
+    row = {"id": str(part.id), "text": part.claim, "label": label, "lang": part.lang, "date": verdict.date}
+    passages = [
+        {
+            name: value
+            for name in ("text", "url", "title", "date", "source")
+            if (value := getattr(view, name)) is not None
+        }
+        for view in verdict.evidence
+    ]
+    return {name: value for name, value in (row | {"evidence": passages or None}).items() if value is not None}
 
 
 @contextmanager

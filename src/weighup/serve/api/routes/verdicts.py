@@ -175,7 +175,7 @@ async def feedback(
 async def label(
     request: Request, body: FeedbackIn, who: Annotated[Caller, Depends(caller)], idempotency_key: Key = None
 ) -> Response:
-    """A human's own label. It is written into the audit log, and `weighup train` can learn from it."""
+    """A human's own label. It goes into the audit log; `weighup db labels` writes them for `weighup train`."""
     await _found(request, who, body.verdict_id)
     parts = parts_of(request)
 
