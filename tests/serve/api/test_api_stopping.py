@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -46,6 +47,14 @@ def finished(client: httpx.Client, job: str) -> dict[str, Any]:
     return found
 
 
+def listens(client: httpx.Client) -> bool:
+    try:
+        socket.create_connection((client.base_url.host, client.base_url.port), 5).close()
+    except OSError:
+        return False
+    return True
+
+
 def sound(folder: Path, verdicts: int) -> None:
     """Nothing lost, nothing doubled, and the file is whole."""
     with contextlib.closing(sqlite3.connect(folder / "serve.sqlite")) as database:
@@ -84,6 +93,7 @@ def test_told_to_stop_it_finishes_what_it_is_at_and_gives_back_the_rest(tmp_path
         single = aside.submit(client.post, "/v1/checks", json={"text": "A single one is fake."})
         until((tmp_path / "begun").exists)
         server.send_signal(signal.SIGTERM)
+        until(lambda: not listens(client))  # so that it has heard of it
         (tmp_path / "go").touch()
         assert single.result().json()["verdict"]["verdict"] == "fake"
         assert server.wait(60) == 0

@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 
-NICENESS = 10
+NICENESS = 5
 TRIM_EVERY = 15.0
 """Seconds."""
 _ARENAS, _ARENA_MAX = 2, -8  # mallopt's M_ARENA_MAX
