@@ -23,7 +23,7 @@ def ask(path: str, key: str, body: object = None) -> Any:
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(f"http://127.0.0.1:{PORT}{path}", data, headers)
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=120) as answer:
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=240) as answer:
         return json.load(answer)
 
 
@@ -44,7 +44,9 @@ def main() -> None:
     key = subprocess.run(create, capture_output=True, text=True, timeout=120, check=True).stdout.strip()
     log = Path("/tmp/log")
     with log.open("wb") as file:
-        server = subprocess.Popen([weighup, *command], stdout=file, stderr=file)
+        # A check in which the language model writes may take long where other tests have the processor.
+        patient = os.environ | {"WEIGHUP_SERVE__REQUEST_SECONDS": "240"}
+        server = subprocess.Popen([weighup, *command], stdout=file, stderr=file, env=patient)
     told: dict[str, Any] = {"without a key": (refused.returncode, refused.stderr), "uid": os.getuid()}
     try:
         end = time.monotonic() + 120

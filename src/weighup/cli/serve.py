@@ -154,12 +154,12 @@ def _warm(verifier: Verifier) -> None:
     import threading
 
     from weighup.errors import WeighupError
-    from weighup.serve.work.manners import give_way
+    from weighup.serve.work.manners import then_gives_way
 
     def load() -> None:
-        give_way()  # and with it the threads that the models compute on
         try:
-            verifier.versions()
+            with then_gives_way():  # the threads that the models compute on
+                verifier.versions()
         except WeighupError as error:
             typer.echo(f"weighup: claims cannot be checked yet: {error}", err=True)
 

@@ -10,8 +10,9 @@ import ctypes
 import os
 import sys
 import threading
+from collections.abc import Iterator
 
-NICENESS = 5
+NICENESS = 10
 TRIM_EVERY = 15.0
 """Seconds."""
 _ARENAS, _ARENA_MAX = 2, -8  # mallopt's M_ARENA_MAX
@@ -22,6 +23,16 @@ def give_way() -> None:
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+
+
+@contextlib.contextmanager
+def then_gives_way() -> Iterator[None]:
+    """What is done within goes at the usual pace; the threads that it leaves behind give way from then on."""
+    before = _threads()
+    yield
+    for thread in _threads() - before:
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, thread, NICENESS)
 
 
 def few_arenas() -> None:
@@ -37,6 +48,11 @@ def give_back_memory(stop: threading.Event) -> None:
     while not stop.wait(TRIM_EVERY):
         if libc is not None:
             libc.malloc_trim(0)
+
+
+def _threads() -> set[int]:
+    """Ids of this process's threads."""
+    return {int(name) for name in os.listdir("/proc/self/task")} if sys.platform == "linux" else set()
 
 
 def _libc() -> ctypes.CDLL | None:
