@@ -347,7 +347,7 @@ def test_a_form_from_elsewhere_does_nothing(browser: Browser, own: Desk) -> None
         with page.expect_response(lambda answer: answer.request.method == "POST") as told:
             page.get_by_text("win").click()
         assert told.value.status in (303, 401, 403)
-        page.wait_for_load_state()
+        page.wait_for_load_state("networkidle")  # where it was sent on to may send on once more
         # And from our own page, with a token that was tampered with.
         page.goto(f"{own.url}/verdicts/{own.ids['fake']}")
         page.locator("form[action$='/label'] input[name=csrf]").evaluate("field => field.value = '0'.repeat(64)")
