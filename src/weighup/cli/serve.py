@@ -136,6 +136,7 @@ def _checking(settings: Settings, wanted: Wanted) -> Iterator[Served]:
 def read_settings(wanted: Wanted) -> Settings:
     """All layers of settings, flags on top, and the log set up by them. Raises SettingsError or InvalidInput."""
 
+    from weighup.models.onnx import cores
     from weighup.serve.api.observe import set_up_logs
     from weighup.settings import load_settings, use_config
 
@@ -146,6 +147,9 @@ def read_settings(wanted: Wanted) -> Settings:
         flags["verify"] = {"brief": True}
     settings = load_settings({section: values for section, values in flags.items() if values})
     set_up_logs(settings.log)
+    if settings.models.threads == 0:  # one core is left to those who only read
+        models = settings.models.model_copy(update={"threads": max(1, cores() - 1)})
+        settings = settings.model_copy(update={"models": models})
     return settings
 
 
