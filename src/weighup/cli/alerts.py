@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from weighup.cli.needs import require
+
 if TYPE_CHECKING:
     import uuid
 
@@ -100,7 +102,7 @@ def test() -> None:
 
     Example: weighup alerts test
     """
-    _require_serve()
+    require("sqlalchemy", who="alerts need")
     import uuid
 
     from weighup.errors import InvalidInput, JobFailed
@@ -131,19 +133,10 @@ def test() -> None:
 
 
 def _open(url: str | None) -> Database:
-    _require_serve()
+    require("sqlalchemy", who="alerts need")
     from weighup.serve.db import Database
 
     return Database.open(url)
-
-
-def _require_serve() -> None:
-    import importlib.util
-
-    from weighup.errors import InvalidInput
-
-    if importlib.util.find_spec("sqlalchemy") is None:
-        raise InvalidInput("alerts need more libraries; install them with pip install 'weighup[serve]'")
 
 
 def _id(text: str) -> uuid.UUID:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from weighup.cli.needs import require
+
 if TYPE_CHECKING:
     from weighup.serve.db import Database
     from weighup.serve.db.look import Look
@@ -53,7 +55,7 @@ def status(tenant: OneTenant = None, as_json: AsJson = False, database: Database
     from weighup.console import table
     from weighup.errors import JobFailed
 
-    _require_serve()
+    require("sqlalchemy", "alembic", who="the database needs")
     from weighup.serve.db.look import look
 
     found = look(database, tenant=tenant)
@@ -74,7 +76,7 @@ def upgrade(database: DatabaseUrl = None) -> None:
 
     Example: weighup db upgrade
     """
-    _require_serve()
+    require("sqlalchemy", "alembic", who="the database needs")
     from weighup.serve.db.look import look
 
     before = look(database, count=False)
@@ -233,16 +235,7 @@ def _rows(found: Look) -> list[tuple[str, str]]:
 
 
 def _open(url: str | None) -> Database:
-    _require_serve()
+    require("sqlalchemy", "alembic", who="the database needs")
     from weighup.serve.db import Database
 
     return Database.open(url)
-
-
-def _require_serve() -> None:
-    import importlib.util
-
-    from weighup.errors import InvalidInput
-
-    if any(importlib.util.find_spec(name) is None for name in ("sqlalchemy", "alembic")):
-        raise InvalidInput("the database needs more libraries; install them with pip install 'weighup[serve]'")

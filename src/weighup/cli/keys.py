@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from weighup.cli.needs import require
+
 if TYPE_CHECKING:
     from weighup.serve.db import Database
     from weighup.serve.db.records import ApiKey
@@ -48,7 +50,7 @@ def create(
 
     from weighup.errors import InvalidInput
 
-    _require_serve()
+    require("sqlalchemy", "fastapi", "argon2", who="keys need")
     from weighup.serve.api.auth import SCOPES
     from weighup.serve.db.records import AuditEntry
     from weighup.serve.db.sessions import present
@@ -111,7 +113,7 @@ def revoke(
     """
     from weighup.errors import InvalidInput
 
-    _require_serve()
+    require("sqlalchemy", "fastapi", "argon2", who="keys need")
     from weighup.serve.db.records import AuditEntry
 
     with _open(database) as opened:
@@ -133,17 +135,7 @@ def _shown(key: ApiKey) -> dict[str, Any]:
 
 
 def _open(url: str | None) -> Database:
-    _require_serve()
+    require("sqlalchemy", "fastapi", "argon2", who="keys need")
     from weighup.serve.db import Database
 
     return Database.open(url)
-
-
-def _require_serve() -> None:
-    import importlib.util
-
-    from weighup.errors import InvalidInput
-
-    missing = [name for name in ("sqlalchemy", "fastapi", "argon2") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise InvalidInput("keys need more libraries; install them with pip install 'weighup[serve]'")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from weighup.cli.needs import require
+
 if TYPE_CHECKING:
     from weighup.settings import Settings
 
@@ -38,15 +40,12 @@ def mcp(
     Without --http a client starts it and talks to it over standard input and output. Verdicts are kept in the
     database that `weighup serve` uses (WEIGHUP_DATABASE). Needs pip install 'weighup[serve]'.
     """
-    import importlib.util
 
     from weighup.errors import InvalidInput
 
     if not http and (host is not None or port is not None or allow_host):
         raise InvalidInput("--host, --port and --allow-host go with --http; add it, or leave them out")
-    missing = [name for name in ("mcp", "sqlalchemy", "fastapi", "uvicorn") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise InvalidInput(f"{missing[0]} is not installed; run pip install 'weighup[serve]'")
+    require("mcp", "sqlalchemy", "fastapi", "uvicorn")
     if http:
         _over_http(host or "127.0.0.1", PORT if port is None else port, allow_host or [], offline, config)
     else:

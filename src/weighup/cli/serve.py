@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from weighup.cli.check import ENGINES
+from weighup.cli.needs import require
 
 if TYPE_CHECKING:
     from weighup.retrieve.store import EvidenceStore
@@ -72,7 +73,7 @@ def serve(
     """
     from weighup.errors import InvalidInput
 
-    _require_serve()
+    require("fastapi", "sqlalchemy", "uvicorn")
     if engine not in ENGINES:
         raise InvalidInput(f"--engine {engine}: is not one of {', '.join(ENGINES)}")
     if address is not None and engine != "ray":
@@ -168,13 +169,3 @@ def _warm(verifier: Verifier) -> None:
             typer.echo(f"weighup: claims cannot be checked yet: {error}", err=True)
 
     threading.Thread(target=load, name="weighup-load", daemon=True).start()
-
-
-def _require_serve() -> None:
-    import importlib.util
-
-    from weighup.errors import InvalidInput
-
-    missing = [name for name in ("fastapi", "sqlalchemy", "uvicorn") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise InvalidInput(f"{missing[0]} is not installed; run pip install 'weighup[serve]'")

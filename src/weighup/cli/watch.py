@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from weighup.cli.needs import require
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -105,7 +107,7 @@ def watch(
         raise InvalidInput("--list and --remove stand alone; leave the others out")
     if as_json and quiet:
         raise InvalidInput("--json prints every check and --quiet only alerts; leave one out")
-    _require_serve()
+    require("sqlalchemy", "feedparser", who="watching needs")
     from weighup.cli import watching
 
     if list_feeds:
@@ -114,12 +116,3 @@ def watch(
         watching.remove(wanted, remove)
     else:
         watching.watch(wanted)
-
-
-def _require_serve() -> None:
-    import importlib.util
-
-    from weighup.errors import InvalidInput
-
-    if importlib.util.find_spec("sqlalchemy") is None or importlib.util.find_spec("feedparser") is None:
-        raise InvalidInput("watching needs more libraries; install them with pip install 'weighup[serve]'")
