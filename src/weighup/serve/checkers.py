@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from weighup.models.types import Encoder
+    from weighup.retrieve.store import EvidenceStore
     from weighup.verify.batch import Checker
     from weighup.verify.verifier import Verifier
 
@@ -56,6 +58,20 @@ class Checkers:
             while len(self._others) > KEPT:
                 self._others.popitem(last=False)  # closed by nobody: a check may be using it, and it opened nothing
             return self._others[told]
+
+
+def stores_of(checker: Checker) -> Sequence[EvidenceStore]:
+    """The evidence stores that a checker looks in, if it does so in this process; so that nothing is opened twice."""
+    from weighup.verify.verifier import Verifier
+
+    return checker._stores if isinstance(checker, Verifier) else ()
+
+
+def encoder_of(checker: Checker) -> Encoder | None:
+    """What a checker reads claims with, if it does so in this process."""
+    from weighup.verify.verifier import Verifier
+
+    return checker._encoder if isinstance(checker, Verifier) else None
 
 
 def _other(base: Verifier, way: Way) -> Verifier:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from weighup.dates import iso, parse_bound, published_or_none
 from weighup.errors import JobFailed, ModelMissing, SettingsError, StoreError, WeightsError, WeighupError
 from weighup.retrieve.types import Evidence
-from weighup.serve.checkers import Checkers, Way
+from weighup.serve.checkers import Checkers, Way, encoder_of
 from weighup.serve.db.claim_vectors import ClaimVector
 from weighup.serve.db.records import Check, Reason, Recorded, StoredVerdict, TimelineEntry
 from weighup.serve.db.sessions import present
@@ -23,7 +23,6 @@ from weighup.verify.contract import EvidenceView, Verdict
 from weighup.verify.types import Claim
 
 if TYPE_CHECKING:
-    from weighup.models.types import Encoder
     from weighup.serve.db import Database
     from weighup.serve.db.verdicts import Outbox
     from weighup.verify.batch import Checker
@@ -183,7 +182,7 @@ class Desk:
     def _vectors(self, verdicts: Sequence[Verdict]) -> Mapping[str, ClaimVector]:
         """Vectors by claim, of those that the checker's encoder can read; none where that fails or there is none."""
         try:
-            encoder = _encoder(self.checker)
+            encoder = encoder_of(self.checker)
             if encoder is None:
                 return {}
             claims = dict.fromkeys(one.claim for one in verdicts if one.verdict != "not_checkable")
@@ -223,13 +222,6 @@ class Desk:
         more = any((view.url, view.text) not in had for view in verdict.evidence)
         days = self.settings.settle_days
         return plan(verdict, now, first_seen=stored.created_at, past=past, evidence_added=more, settle_days=days)
-
-
-def _encoder(checker: Checker) -> Encoder | None:
-    """What a checker reads claims with, if it does so in this process."""
-    from weighup.verify.verifier import Verifier
-
-    return checker._encoder if isinstance(checker, Verifier) else None
 
 
 def _check(checker: Checker, claims: Sequence[Claim]) -> list[Verdict | str]:

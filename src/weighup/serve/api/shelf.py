@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from weighup.errors import StoreError
+from weighup.serve.checkers import stores_of
 
 if TYPE_CHECKING:
     from weighup.retrieve.store import EvidenceStore
@@ -29,9 +30,7 @@ class Shelf:
         """Those given, else the verifier's."""
         if self._given is not None:
             return self._given
-        from weighup.verify.verifier import Verifier
-
-        return self._checker._stores if isinstance(self._checker, Verifier) else ()
+        return stores_of(self._checker)
 
     def search(self, query: str, before: datetime | None, limit: int) -> list[Evidence]:
         """At most `limit` passages of all stores, best first, the same text once.

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from weighup.errors import StoreError
 from weighup.retrieve.rowfiles import Broken
+from weighup.serve.checkers import encoder_of, stores_of
 from weighup.serve.db.records import Check, FeedItem, FeedItemOutcome, NewAlert, Recorded
 from weighup.serve.db.sessions import LEASE, present
 from weighup.serve.db.watched import StoryState
@@ -341,17 +342,12 @@ class Watcher:
 
     def _checkers_encoder(self) -> Encoder:
         from weighup.models.open import encoder
-        from weighup.verify.verifier import Verifier
 
-        checker = self.desk.checker
-        return checker._encoder if isinstance(checker, Verifier) else encoder(self._settings)
+        own = encoder_of(self.desk.checker)
+        return encoder(self._settings) if own is None else own
 
     def _all_stores(self) -> Sequence[EvidenceStore]:
-        if self._stores is not None:
-            return self._stores
-        from weighup.verify.verifier import Verifier
-
-        return self.desk.checker._stores if isinstance(self.desk.checker, Verifier) else ()
+        return stores_of(self.desk.checker) if self._stores is None else self._stores
 
     def _own_store(self) -> EvidenceStore | None:
         path = self._settings.retrieve.store
