@@ -88,11 +88,11 @@ def _run(wanted: Wanted) -> None:
     from weighup.serve.api.running import Server, more_files
     from weighup.serve.db import Database
     from weighup.serve.desk import Desk
-    from weighup.serve.work.manners import few_arenas
+    from weighup.serve.work.manners import few_arenas, set_aside
 
     few_arenas()
     settings = read_settings(wanted)
-    with Database.open() as database:
+    with Database.open() as database, set_aside():
         require_key(database, settings.serve.host)
         with bind(settings.serve.host, settings.serve.port) as bound, _checking(settings, wanted) as served:
             settings = served.settings

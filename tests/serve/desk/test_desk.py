@@ -104,7 +104,7 @@ def test_a_stored_claim_is_asked_again_by_now_with_its_own_evidence_and_counts_a
     own = evidence("the water board says").model_copy(update={"origin": "row"})
     kept = stored.verdict.model_copy(update={"evidence": [own, evidence("found elsewhere")]})
     clock.forward(hours=3)
-    one, two = (made.again(replace(stored, verdict=kept)) for _ in range(2))
+    one, two = (made.again(replace(stored, latest=kept.model_dump(mode="json"))) for _ in range(2))
     assert one.check_key == two.check_key
     assert one.claim.evidence is not None
     assert [(e.text, e.origin) for e in one.claim.evidence] == [("the water board says", "row")]

@@ -34,7 +34,7 @@ def stored(verdict: Verdict, **more: Any) -> StoredVerdict:
         "lang": None,
         "source": None,
         "url": None,
-        "verdict": verdict,
+        "latest": verdict.model_dump(mode="json"),
         "probability": verdict.probability_fake,
         "label": verdict.verdict,
         "expert": verdict.expert,

@@ -36,8 +36,8 @@ _WHOLE = BeforeValidator(_whole)  # the last of a type's notes, or its bounds wo
 Name = Annotated[StrictStr, Field(max_length=200)]
 Number = Annotated[StrictInt, Field(ge=-_BIG, le=_BIG), _WHOLE]
 Scope = Literal["read", "check", "write", "feeds", "review", "admin"]
-_ISO: dict[str, Any] = {"oneOf": [{"format": "date"}, {"format": "date-time"}]}
-Date = Annotated[StrictStr, Field(max_length=40, examples=["2024-05-31"], json_schema_extra=_ISO)]
+# No `format`: in a job, a date that cannot be read costs its own row only, and with evidence not even that.
+Date = Annotated[StrictStr, Field(max_length=40, examples=["2024-05-31", "2024-05-31T18:00:00Z"])]
 
 
 class _In(BaseModel):
@@ -50,7 +50,7 @@ class EvidenceIn(_In):
     text: StrictStr
     url: StrictStr | None = None
     title: StrictStr | None = None
-    date: Date | None = None
+    date: Date | None = Field(None, description="When it was published, ISO 8601; unreadable is taken as undated.")
     source: StrictStr | None = None
 
 
@@ -59,7 +59,7 @@ class RowIn(_In):
 
     text: StrictStr = Field(min_length=1, description="The claim or the article, in words.")
     id: Name | Number | None = Field(None, description="Echoed in the verdict.")
-    date: Date | None = Field(None, description="When it was claimed; nothing published later is used.")
+    date: Date | None = Field(None, description="When it was claimed, ISO 8601; nothing published later is used.")
     source: Annotated[StrictStr, Field(max_length=2000)] | None = None
     lang: Annotated[StrictStr, Field(max_length=20)] | None = Field(None, description="en or zh; detected when absent.")
     url: StrictStr | None = None

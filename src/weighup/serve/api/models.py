@@ -85,7 +85,7 @@ class VerdictLine(Out):
             "url": stored.url,
             "label": stored.label,
             "probability_fake": stored.probability,
-            "interval": stored.verdict.interval,
+            "interval": stored.interval,
             "expert": stored.expert,
             "settled": stored.settled,
             "next_check": iso(stored.next_check),

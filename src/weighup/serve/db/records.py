@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from weighup.verify.contract import Label, Verdict
@@ -70,10 +71,10 @@ class TimelineEntry:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: `verdict` is kept beside the fields
 class StoredVerdict:
-    """A verdict as it stands. `probability` is that of fake, as in the contract; `due_for` why the next check is to be
-    made, None if only because its time has come."""
+    """A verdict as it stands. `latest` is the verdict as JSON, which lists do not need parsed; `probability` is that of
+    fake, as in the contract; `due_for` why the next check is to be made, None if only because its time has come."""
 
     id: uuid.UUID
     tenant: str
@@ -83,7 +84,7 @@ class StoredVerdict:
     lang: str | None
     source: str | None
     url: str | None
-    verdict: Verdict
+    latest: Mapping[str, Any]
     probability: float
     label: str
     expert: str | None
@@ -92,6 +93,17 @@ class StoredVerdict:
     created_at: datetime
     checked_at: datetime
     due_for: Reason | None = None
+
+    @cached_property
+    def verdict(self) -> Verdict:
+        """The verdict, parsed when it is first asked for."""
+        return Verdict.model_validate(self.latest)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Between which bounds the probability of fake lies, as in the contract."""
+        low, high = self.latest["interval"]
+        return low, high
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -189,7 +189,8 @@ def _validated(rows: Iterable[tuple[int, Any]], report: ImportReport) -> Iterato
 
 def _fields(row: VerdictRow) -> dict[str, Any]:
     found = stored(row)
-    return {name: getattr(found, name) for name in found.__slots__}
+    told = {field.name: getattr(found, field.name) for field in fields(found)}
+    return {**told, "verdict": told.pop("latest")}
 
 
 def _row(tenant: str, part: VerdictPart, *, reuse: bool) -> dict[str, Any]:

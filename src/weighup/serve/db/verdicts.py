@@ -265,7 +265,7 @@ def stored(row: VerdictRow) -> StoredVerdict:
         lang=row.lang,
         source=row.source,
         url=row.url,
-        verdict=Verdict.model_validate(row.latest),
+        latest=row.latest,
         probability=row.probability,
         label=row.label,
         expert=row.expert,
