@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 NICENESS = 10
-TRIM_EVERY = 15.0
+TRIM_EVERY = 5.0
 """Seconds."""
 LONG = 0.02
 """Seconds that a full garbage collection may stop all threads for before what survived it is set aside."""
