@@ -2,7 +2,7 @@
 
     python weights/corpus.py --data ../shared/data --out weights/perspectives.jsonl.gz [--together 512]
 
-Valid and test rows of the sets with evidence, all of them; over 4,000 training rows of theirs; samples of liar,
+Valid, dev and test rows of the sets with evidence, all of them; some 4,000 training rows of theirs; samples of liar,
 covid_constraint and ced_weibo (the built-in model reads no Chinese, so those are passed over). A run that was stopped
 goes on where it was. `--together`: so many requests in one pass; a graphics card likes many.
 """
@@ -22,7 +22,7 @@ from weighup.train.measured import fewer
 
 EVIDENCE = ("healthver", "covid_fact", "climate_fever", "check_covid", "fool_me_twice", "averitec")
 OTHERS = ("liar", "covid_constraint", "ced_weibo")
-TRAIN_ROWS, SAMPLE = 2_000, 300
+TRAIN_ROWS, SAMPLE = 2_300, 300
 
 
 def main() -> None:
@@ -35,10 +35,10 @@ def main() -> None:
     perspectives.AT_ONCE = torch_backend.AT_ONCE = torch_backend.TorchBackend.concurrency = args.together
     rows = []
     for name in (*EVIDENCE, *OTHERS):
-        for split in ("train", "valid", "test"):
+        for split in ("train", "valid", "dev", "test"):
             path = args.data / "news" / name / f"{split}.jsonl.gz"
             if path.exists():
-                most = TRAIN_ROWS if split == "train" else None if name in EVIDENCE else SAMPLE
+                most = SAMPLE if name not in EVIDENCE else TRAIN_ROWS if split == "train" else None
                 rows += fewer(read_labelled([path]), args.limit or most)
     settings = load_settings(
         {"models": {"language": "transformers:embedded", "concurrency": min(args.together, 256), "timeout": 3600}}

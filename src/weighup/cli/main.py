@@ -11,13 +11,16 @@ import typer
 
 from weighup.cli import (
     alerts,
+    arena,
     check,
     database,
     doctor,
     evaluate,
+    judge,
     keys,
     mcp,
     methods,
+    metrics,
     models,
     schema,
     serve,
@@ -45,6 +48,9 @@ app.command("serve")(serve.serve)
 app.command("watch")(watch.watch)
 app.command("mcp")(mcp.mcp)
 app.command("doctor")(doctor.doctor)
+app.add_typer(judge.app, name="judge")
+app.add_typer(arena.app, name="arena")
+app.add_typer(metrics.app, name="metrics")
 app.add_typer(keys.app, name="keys")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(database.app, name="db")
