@@ -5,8 +5,10 @@
 Judges: one row each, on the pairs it was asked. "both" is the vote of the two orders, "80 %" that vote on the 80 % of
 pairs where it is surest (score gap, else agreement of orders or prompts). Panels: a random half of the questions is the
 exam, all of a panel's columns are measured on the other half, averaged over the seeds. Weights are the log-odds of exam
-accuracy, 0 for 0.5 or less. A tie or a conflict counts half where people named a winner, and is a label of its own in
-sets where people could tie; an unusable verdict is wrong. Intervals: 95 % bootstrap over questions, 1,000 draws.
+accuracy, 0 for 0.5 or less. "Holds" is said of a panel where no seed's interval of its gain over the member that is
+best on the measured half lies all below 0. A tie or a conflict counts half where people named a winner, and is a label
+of its own in sets where people could tie; an unusable verdict is wrong. Intervals: 95 % bootstrap over questions, 1,000
+draws.
 
 With one sample an order, "both" is by algebra the mean of the two orders; what it tells beside "one" is the other
 order. FairEval's own pairs have no recorded judge; the 47 of them in LLMBar stand in. CoBBLEr has scores, not verdicts:
@@ -47,10 +49,11 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Said:
-    """What one judge said: `orders` [orders, pairs] of 1, 0, -1, NaN where unusable; `sure` [pairs], None where nothing
-    tells how sure it is."""
+    """What one judge said: `orders` [orders, pairs] of 1, 0, -1, NaN where unusable; `asked` [pairs] whether it was;
+    `sure` [pairs], None where nothing tells how sure it is."""
 
     orders: Floats
+    asked: NDArray[np.bool_]
     sure: Floats | None
 
     @property
@@ -58,7 +61,7 @@ class Said:
         return weighted(self.orders, np.ones(len(self.orders)))
 
     def at(self, places: NDArray[Any]) -> Said:
-        return Said(self.orders[:, places], None if self.sure is None else self.sure[places])
+        return Said(self.orders[:, places], self.asked[places], None if self.sure is None else self.sure[places])
 
 
 @dataclass(frozen=True)
@@ -91,19 +94,23 @@ def said_of(read: JudgingSet, names: Sequence[str], items: Sequence[Item]) -> Sa
     orders = read.orders(names[0])
     votes = np.full((len(names), len(orders), len(items)), np.nan)
     gaps = np.full((len(names), len(items)), np.nan)
+    asked = np.zeros(len(items), bool)
     for row, name in enumerate(names):
         for one in read.recorded[name]:
             column = place.get(one.item_id)
-            if column is not None and one.usable and one.winner is not None:
+            if column is None:
+                continue
+            asked[column] = True
+            if one.usable and one.winner is not None:
                 votes[row, orders.index(one.order), column] = SIDE[one.winner]
                 if one.scores is not None and None not in one.scores:
                     gaps[row, column] = abs(float(one.scores[0] or 0) - float(one.scores[1] or 0))
     joint = weighted(votes, np.ones(len(names)))
     if len(names) == 1 and not np.isnan(gaps).all():
-        return Said(joint, np.nan_to_num(gaps[0], nan=-1.0))
+        return Said(joint, asked, np.nan_to_num(gaps[0], nan=-1.0))
     several = len(names) > 1 or len(orders) > 1
     sure = np.abs(weighted(joint, np.ones(len(orders))))
-    return Said(joint, np.nan_to_num(sure, nan=-1.0) if several else None)
+    return Said(joint, asked, np.nan_to_num(sure, nan=-1.0) if several else None)
 
 
 def table_of(title: str, read: JudgingSet, items: Sequence[Item], judges: dict[str, Sequence[str]]) -> Table:
@@ -122,7 +129,11 @@ def cobbler(read: JudgingSet) -> Table:
     gap = (scores[..., first] - scores[..., second]).reshape(len(read.names), -1)
     gold = np.sign(human[:, first] - human[:, second]).ravel()
     question = np.repeat([item.id for item in read.items], len(first))
-    judges = {name: Said(np.sign(one)[None], np.nan_to_num(np.abs(one), nan=-1.0)) for name, one in zip(read.names, gap, strict=True)}  # fmt: skip
+    there = np.ones(len(gold), bool)
+    judges = {
+        name: Said(np.sign(one)[None], there, np.nan_to_num(np.abs(one), nan=-1.0))
+        for name, one in zip(read.names, gap, strict=True)
+    }
     return Table("cobbler", gold, question, judges)
 
 
@@ -143,7 +154,7 @@ def selective(table: Table, side: Floats, sure: Floats) -> Estimate:
 
 def alone(table: Table, said: Said) -> dict[str, Any]:
     """One judge's row, on the pairs it was asked."""
-    asked = np.flatnonzero(~np.isnan(said.orders).all(0) | (len(np.unique(table.question)) == len(table.gold)))
+    asked = np.flatnonzero(said.asked)
     table, said = table.at(asked), said.at(asked)
     groups, first, both = table.question, said.orders[0], said.both
     row: dict[str, Any] = {
@@ -169,7 +180,8 @@ def alone(table: Table, said: Said) -> dict[str, Any]:
 
 
 def in_panel(table: Table, members: Sequence[str], seeds: int) -> dict[str, Any]:
-    """A panel's row. Members that say nothing in an exam weigh nothing."""
+    """A panel's row, on the pairs that all members were asked."""
+    table = table.at(np.flatnonzero(np.all([table.judges[name].asked for name in members], axis=0)))
     votes = np.stack([table.judges[name].both for name in members])
     questions = np.unique(table.question)
     runs = []
@@ -204,9 +216,9 @@ def in_panel(table: Table, members: Sequence[str], seeds: int) -> dict[str, Any]
         )
     row: dict[str, Any] = {key: told(averaged([run[key] for run in runs])) for key in runs[0]}
     over = [run["exam_over_best"] for run in runs]
-    row["members"] = list(members)
+    row["members"], row["seeds"] = list(members), seeds
     row["seeds_not_below_best"] = sum(one.high >= 0 for one in over)
-    row["not_below_best"] = row["exam_over_best"]["high"] >= 0
+    row["not_below_best"] = row["seeds_not_below_best"] == seeds
     return row
 
 
@@ -231,16 +243,21 @@ def tables(data: Path) -> tuple[list[tuple[Table, dict[str, list[str]]]], list[s
     players = sorted({name.partition("/")[0] for name in bar.names})
     every: dict[str, Sequence[str]] = {name: [name] for name in bar.names}
     every |= {f"{one}/all prompts": bar.protocols(one) for one in players}
-    panels = {"six judges, CoT": [f"{one}/CoT" for one in players], "six judges, all prompts": [f"{one}/all prompts" for one in players]}  # fmt: skip
+    panels = {
+        "six judges, CoT": [f"{one}/CoT" for one in players],
+        "six judges, all prompts": [f"{one}/all prompts" for one in players],
+    }
     found.append((table_of("llmbar, natural and adversarial", bar, hard, every), panels))
     for title, part in (("llmbar, all", ""), ("faireval pairs in llmbar", "Processed/FairEval")):
         items = [item for item in bar.items if (item.category or "").startswith(part)]
         found.append((table_of(title, bar, items, {name: [name] for name in whole}), {"four judges": whole}))
     panda = load("pandalm", data)
-    found.append((table_of("pandalm", panda, panda.items, {name: [name] for name in panda.names}), {"both judges": list(panda.names)}))  # fmt: skip
+    both = list(panda.names)
+    found.append((table_of("pandalm", panda, panda.items, {name: [name] for name in both}), {"both judges": both}))
     bench = load("judgebench", data)
-    gpt = [name for name in bench.names if "haiku" not in name]
-    for title, names in (("judgebench, gpt-4o pairs", gpt), ("judgebench, claude pairs", ["arena_hard/claude-3-haiku-20240307"])):  # fmt: skip
+    haiku = [name for name in bench.names if "haiku" in name]
+    others = [name for name in bench.names if name not in haiku]
+    for title, names in (("judgebench, gpt-4o pairs", others), ("judgebench, claude pairs", haiku)):
         table = table_of(title, bench, bench.asked(*names), {name: [name] for name in names})
         found.append((table, {"o1-mini and five reward models": names} if len(names) > 1 else {}))
     read = load("cobbler", data)
@@ -259,17 +276,11 @@ def shown(one: dict[str, Any] | None) -> str:
 
 def printed(title: str, judges: dict[str, Any], panels: dict[str, Any]) -> None:
     print(f"\n{title}")
-    print(
-        f"{'judge':46}{'pairs':>6} {'one order':18} {'both orders':18} {'κ both':18} {'conflict':18} {'80 % surest':18}"
-    )
+    heads = ("one order", "both orders", "κ both", "conflict", "80 % surest")
+    print(f"{'judge':46}{'pairs':>6} " + "".join(f"{head:19}" for head in heads))
     for name, row in judges.items():
-        cells = (
-            row["one"],
-            row.get("both"),
-            row.get("both_kappa", row["one_kappa"]),
-            row.get("conflict"),
-            row.get("at_80"),
-        )
+        kappas = row.get("both_kappa", row["one_kappa"])
+        cells = (row["one"], row.get("both"), kappas, row.get("conflict"), row.get("at_80"))
         print(f"{name[-45:]:46}{row['one']['n']:6} " + "".join(map(shown, cells)))
     for name, row in panels.items():
         print(f"panel of {name}, half as exam: {row['exam']['n']} pairs measured")
@@ -281,17 +292,25 @@ def printed(title: str, judges: dict[str, Any], panels: dict[str, Any]) -> None:
             print(f"  {label:30}{shown(row[key])}")
 
 
+def spread(one: dict[str, Any]) -> str:
+    return f"{one['value']:+.3f}, {one['low']:+.3f} to {one['high']:+.3f}"
+
+
 def verdicts(title: str, judges: dict[str, Any], panels: dict[str, Any]) -> list[str]:
     lines = []
     for name, row in panels.items():
-        over, whether = row["exam_over_best"], "holds" if row["not_below_best"] else "does NOT hold"
+        times = row["seeds_not_below_best"]
+        whether = (
+            "holds" if row["not_below_best"] else f"holds in {times} of {row['seeds']} seeds only" if times else "no"
+        )
         lines.append(
             f"{title}, {name}: the exam-weighted panel is not below the best member beyond the interval: {whether} "
-            f"({over['value']:+.3f}, {over['low']:+.3f} to {over['high']:+.3f})"
+            f"({spread(row['exam_over_best'])})"
         )
-        if row["equal_over_best"]["high"] < 0:
-            one = row["equal_over_best"]
-            lines.append(f"{title}, {name}: a panel of equal weights hurts: {one['value']:+.3f}, {one['low']:+.3f} to {one['high']:+.3f}")  # fmt: skip
+        for key, what in (("equal", "a panel of equal weights"), ("exam", "an exam-weighted panel")):
+            one = row[f"{key}_over_best"]
+            if one["high"] < 0:
+                lines.append(f"{title}, {name}: {what} hurts against the best member: {spread(one)}")
     for name, row in judges.items():
         if "both_gain" in row and row["both_gain"][1] < 0:
             low, high = row["both_gain"]
@@ -321,7 +340,8 @@ def main() -> None:
         printed(table.name, judges, panels)
         lines += verdicts(table.name, judges, panels)
     print("\n" + "\n".join(lines))
-    report = {"sets": results, "lines": lines, "seeds": args.seeds, "draws": 1000, "seconds": round(time.perf_counter() - start, 1)}  # fmt: skip
+    took = round(time.perf_counter() - start, 1)
+    report = {"sets": results, "lines": lines, "seeds": args.seeds, "draws": 1000, "seconds": took}
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 

@@ -58,7 +58,7 @@ class Grader:
         self.asked: list[Question] = []
 
     def generate(self, prompts: Any, *, meter: Any = None) -> list[Any]:
-        raise NotImplementedError
+        raise AssertionError("not asked for here")
 
     def choose(self, questions: Sequence[Question], *, meter: Any = None) -> list[Choice]:
         self.asked += questions

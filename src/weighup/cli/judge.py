@@ -74,9 +74,8 @@ def run(
     from weighup.cli.rows import emit
     from weighup.metrics.forest import forest
 
-    picture = forest(
-        f"{made.name}: outcomes", [(r["outcome"], r["share"], r["low"], r["high"]) for r in rows], axis="share"
-    )
+    drawn = [(r["outcome"], r["share"], r["low"], r["high"]) for r in rows]
+    picture = forest(f"{made.name}: outcomes", drawn, axis="share") if rows else None
     emit(rows, title=f"{made.name}: {result.items:,} items", form=form, out=out, picture=picture)
     if not result.complete:
         raise JobFailed(f"{result.status.get('waiting', 0):,} items still wait; run the same command again to go on")
@@ -135,7 +134,7 @@ def calibrate(
         }
         for name, one in scores.items()
     ]
-    picture = forest("exam", [(str(r["judge"]), float(r["accuracy"]), r["low"], r["high"]) for r in rows], at=at)
+    picture = forest("exam", [(name, one.value, one.low, one.high) for name, one in scores.items()], at=at)
     emit(rows, title=f"exam of {len(exam):,} items", form=form, out=out, picture=picture)
     if write is not None:
         kept = {name: shares.get(name, 0.0) for name in scores}
@@ -184,6 +183,52 @@ def meta(
     ]
     picture = forest(f"{measure} by judge", drawn, axis=measure) if drawn else None
     emit(rows, title="judges", form=form, out=out, picture=picture)
+
+
+@app.command()
+def contextual(
+    items: ItemsFile,
+    judge: JudgeFile,
+    gold: GoldFile = None,
+    in_order: Annotated[
+        bool,
+        typer.Option("--in-order/--as-is", help="Ask for one criterion after the other, or use the judge as it is."),
+    ] = True,
+    form: Format = "table",
+    out: Out = None,
+) -> None:
+    """How often is a judge right in both orders on answers made from a context? Chance is 25 %.
+
+    In order: refusal, faithfulness, completeness, concision; the first on which two answers differ decides.
+
+    Example: weighup judge contextual pairs.jsonl --judge pipeline.yaml --gold gold.csv
+    """
+    from weighup.cli.rows import emit
+    from weighup.judge.contextual import ContextualJudge, consistent_accuracy
+    from weighup.judge.pipeline import read_pipeline
+    from weighup.metrics.forest import forest
+
+    told = read_items_file(items)
+    made = read_pipeline(judge).make()
+    found = consistent_accuracy(ContextualJudge(made) if in_order else made, told, gold_of(told, gold))
+    estimates = {
+        "right in both orders": found.consistent,
+        "right as given": found.given,
+        "right swapped": found.swapped,
+        "wrong in both orders": found.inverse,
+        "judged otherwise when swapped": found.conflict,
+        "of these, first place": found.first,
+        **{f"right in both, {name}": one for name, one in found.by.items()},
+    }
+    rows = [
+        {"measure": name, "value": one.value, "low": one.low, "high": one.high, "n": one.n}
+        for name, one in estimates.items()
+    ]
+    drawn = [(name, one.value, one.low, one.high) for name, one in estimates.items()]
+    picture = forest(f"{made.name} on pairs with a context", drawn, axis="share", at=0.25)
+    emit(rows, title=made.name, form=form, out=out, picture=picture)
+    if found.unusable:
+        typer.echo(f"{found.unusable:,} of {2 * len(told):,} verdicts could not be used and count as wrong", err=True)
 
 
 def read_items_file(path: Path) -> list[Item]:

@@ -237,13 +237,32 @@ def rag(
 
     Example: weighup metrics rag samples.jsonl --format markdown
     """
-    from weighup.cli.rag_report import rag_rows
     from weighup.cli.rows import emit
+    from weighup.judge.claim_texts import cited_spans, split_claims
     from weighup.metrics.forest import forest
+    from weighup.metrics.rag import rag_report, read_samples
 
-    found = rag_rows(samples, entailment=entailment, seed=seed)
-    drawn = [(str(one["metric"]), float(one["value"]), one["low"], one["high"]) for one in found]
+    told = read_samples(samples)
+    entails, embed = _readers() if entailment else (None, None)
+    report = rag_report(told, entailment=entails, embed=embed, split=split_claims, cite=cited_spans, seed=seed)
+    found = report.rows()
+    drawn = [(str(one["measure"]), float(one["value"]), one["low"], one["high"]) for one in found]
     emit(found, title="RAG", form=form, out=out, picture=forest("RAG", drawn, axis="score"))
+    for name, why in report.left_out.items():
+        typer.echo(f"{name}: not measured: {why}", err=True)
+
+
+def _readers() -> tuple[Any, Any]:
+    """The built-in stance model as what tells entailment (premise first), and the built-in encoder."""
+    from weighup.models.open import encoder
+    from weighup.verify.stance import StanceModel
+
+    stance, encodes = StanceModel.load(), encoder()
+
+    def entails(pairs: Sequence[tuple[str, str]]) -> Any:
+        return stance.score([(claim, source) for source, claim in pairs])
+
+    return entails, encodes.encode
 
 
 class _Texts:

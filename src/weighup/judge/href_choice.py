@@ -50,7 +50,7 @@ def agreement(votes: NDArray[Any], verdicts: Sequence[Winner | None], *, seed: i
     if several.any():
         places = np.flatnonzero(several)
         taken = places if len(places) > 1 else np.repeat(places, 2)  # agreement is defined from two items on
-        held = leave_one_out_agreement(votes[:, taken], [verdicts[place] for place in taken], seed=seed)
+        held = leave_one_out_agreement(votes[:, taken], [verdicts[int(place)] for place in taken], seed=seed)
         found[places] = held.items[: len(places)]
     return found
 

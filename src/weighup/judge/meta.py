@@ -7,6 +7,7 @@ how much more often than gold a judge prefers the longer, its own, or the more m
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -97,9 +98,11 @@ def _of(
         if decided:
             named = [_SIDE[str(one.winner)] for one in decided], [_SIDE[gold[one.item_id]] for one in decided]
             group = [one.item_id for one in decided]
-            found["kappa"] = _estimated(
-                lambda a, b: cohen_kappa(a, b, labels=(-1, 0, 1)), *named, groups=group, seed=seed, draws=draws
-            )
+            # All of one label, or one item: there is nothing to agree on beyond chance.
+            with contextlib.suppress(InvalidInput):
+                found["kappa"] = _estimated(
+                    lambda a, b: cohen_kappa(a, b, labels=(-1, 0, 1)), *named, groups=group, seed=seed, draws=draws
+                )
     pairs = [(a, b) for some in said.values() if (a := _in(some, "given")) and (b := _in(some, "swapped"))]
     if pairs:
         found["conflict rate"] = conflict_rate(pairs)

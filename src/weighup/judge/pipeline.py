@@ -18,6 +18,7 @@ import importlib
 import importlib.util
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,15 +37,15 @@ MAX_BYTES = 1_000_000
 _DEEPEST = 20
 
 
-class Spec(BaseModel):
+class Spec(BaseModel, ABC):
     """What a kind of judge is made of: its keys are the fields. `make` makes it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     kind: str
 
+    @abstractmethod
     def make(self, parts: Parts) -> Judge:
         """The judge. `parts`: where files and models come from."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from weighup.metrics import rag_generation as generation
 from weighup.metrics import rag_retrieval as retrieval
 from weighup.metrics.arrays import Floats
 from weighup.metrics.estimate import Estimate, estimated, share
-from weighup.metrics.rag_generation import Ask, Embed, Entails, Parsed, Support
+from weighup.metrics.rag_generation import Ask, Count, Embed, Entails, Parsed, Support
 from weighup.metrics.rag_retrieval import Judges
 from weighup.metrics.rag_samples import UNDEFINED, RagSample, Score, check_samples, read_samples
 from weighup.metrics.rag_texts import Cite, Split, cited_sentences, split_sentences
@@ -111,6 +111,7 @@ def rag_report(
     *,
     ask: Ask | None = None,
     cite: Cite | None = None,
+    count: Count = "likeliest",
     ks: Sequence[int] = KS,
     draws: int = 1000,
     seed: int = 0,
@@ -121,6 +122,7 @@ def rag_report(
     precision where there is no entailment or no reference. entailment: pairs (source, claim) -> [n, 3] supports,
     refutes, neutral. split: text -> its claims; None: its sentences. embed: texts -> vectors [n, d]. ask: answers ->
     questions that each answers. cite: text -> statements with the ids they cite; None: markers such as [1].
+    count: a claim is supported where "supports" is the "likeliest" verdict, or by its chance ("expected").
     Intervals are bootstraps over questions (a sample and its `noise_of` together), Wilson's for the two shares of
     refusals. The other columns are listed in the docs of `rag_retrieval` and `rag_generation`; beside them:
 
@@ -136,7 +138,7 @@ def rag_report(
         raise InvalidInput(f"draws: 1 or more resamples are needed, not {draws}")
     parsed = [generation.parse(sample, split or split_sentences, cite or cited_sentences) for sample in samples]
     columns: dict[str, list[Score]] = dict(retrieval.retrieval_scores(samples, ks))
-    support = None if entailment is None else Support(entailment)
+    support = None if entailment is None else Support(entailment, count)
     relevance = None if judge is None else retrieval.judged(samples, judge)
     if support is not None:
         support.read([pair for one in parsed for pair in generation.pairs(one)])

@@ -1,13 +1,14 @@
 """Is the answer true to its passages, to the point, right, and rightly cited? The generator's part of `rag`.
 
-Every value is made of claims: sentences of a text, or what `split` makes of it. "Supported" is a chance, so a share of
-supported claims is its expected value: a claim of which the model is half sure counts half. A model that answers 0 or 1
-gives plain shares. One source must support a claim by itself: a claim that needs two passages together is missed.
+Every value is made of claims: sentences of a text, or what `split` makes of it. A claim is supported where "supports"
+is the likeliest of the three verdicts; or, counted as "expected", by its chance, so that a claim of which the model is
+half sure counts half: finer where samples are ranked, but a model that is never quite sure then gives no true answer 1.
+One source must support a claim by itself: a claim that needs two passages together is missed.
 
 Faithfulness, answer relevance and correctness as in RAGAS (Es et al. 2023, arXiv 2309.15217, and its later releases).
 Citations as in ALCE (Gao et al. 2023, arXiv 2305.14627, section 3): recall asks whether the cited passages together
 support the statement; a citation is precise if its passage supports the statement alone, or the others do not without
-it. Ours: chances in place of yes and no, and the harmonic mean of claim precision and recall as F1.
+it. Ours: citations by chances where these are counted, and the harmonic mean of claim precision and recall as F1.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -36,16 +37,21 @@ class Entails(Protocol):
     def __call__(self, pairs: Sequence[tuple[str, str]], /) -> ArrayLike: ...
 
 
+Count = Literal["likeliest", "expected"]
 Embed = Callable[[Sequence[str]], ArrayLike]
 Ask = Callable[[Sequence[str]], Sequence[Sequence[str]]]
 
 
 class Support:
-    """Chance that a source supports a claim, by an entailment function; each distinct pair is asked once."""
+    """Whether a source supports a claim, by an entailment function: 0 or 1, or its chance where `count` is "expected".
+    Each distinct pair is asked once."""
 
-    def __init__(self, entailment: Entails) -> None:
+    def __init__(self, entailment: Entails, count: Count = "likeliest") -> None:
+        if count not in ("likeliest", "expected"):
+            raise InvalidInput(f'count: "likeliest" or "expected" is needed, not {count!r}')
         self._entailment = entailment
-        self._found: dict[tuple[str, str], float] = {}
+        self._expected = count == "expected"
+        self._found: dict[tuple[str, str], tuple[float, bool]] = {}
 
     def read(self, pairs: Sequence[tuple[str, str]]) -> None:
         """Ask about pairs (source, claim). Raises InvalidInput where what comes back is not [n, 3] of chances."""
@@ -57,13 +63,20 @@ class Support:
                 raise InvalidInput(f"entailment: an array of shape ({len(batch)}, 3) is needed, not {table.shape}")
             if not (np.isfinite(table).all() and table.min() >= 0 and np.allclose(table.sum(1), 1, atol=1e-3)):
                 raise InvalidInput("entailment: chances in [0, 1] that sum to 1 are needed: supports, refutes, neutral")
-            self._found.update(zip(batch, table[:, 0].tolist(), strict=True))
+            verdicts = table[:, 0] > table[:, 1:].max(axis=1)
+            told = zip(table[:, 0].tolist(), verdicts.tolist(), strict=True)
+            self._found.update(zip(batch, told, strict=True))
 
     def __call__(self, source: str, claim: str) -> float:
-        return self._found[source, claim]
+        chance, verdict = self._found[source, claim]
+        return chance if self._expected else float(verdict)
+
+    def likeliest(self, source: str, claim: str) -> bool:
+        """Whether "supports" is the likeliest of the three, whatever is counted."""
+        return self._found[source, claim][1]
 
     def best(self, sources: Sequence[str], claim: str) -> float:
-        """The chance by the source that supports it most; 0 without a source."""
+        """By the source that supports it most; 0 without a source."""
         return max((self(source, claim) for source in sources), default=0.0)
 
 
@@ -135,9 +148,9 @@ def context_recall(parsed: Parsed, support: Support) -> Score:
 
 
 def useful(parsed: Parsed, support: Support) -> Floats:
-    """Per passage, the chance that it supports the claim of the reference that it supports most [passages]."""
-    every = [[support(one.text, claim) for claim in parsed.reference] for one in parsed.sample.contexts]
-    return np.array([max(each, default=0.0) for each in every], float)
+    """Per passage 1 where it supports a claim of the reference, else 0 [passages]."""
+    every = [[support.likeliest(one.text, claim) for claim in parsed.reference] for one in parsed.sample.contexts]
+    return np.array([any(each) for each in every], float)
 
 
 def claim_scores(parsed: Parsed, support: Support) -> dict[str, Score]:

@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 from weighup.serve.db.access import ApiKeys, IdempotencyKeys
 from weighup.serve.db.alerts import Alerts
+from weighup.serve.db.arena import Arena
 from weighup.serve.db.claim_vectors import add_index
 from weighup.serve.db.cursors import Cursors
 from weighup.serve.db.engine import make_engine
@@ -47,6 +48,7 @@ class Database:
         self.alerts = Alerts(sessions)
         self.feedback = Feedbacks(sessions)
         self.audit = Audit(sessions)
+        self.arena = Arena(sessions)
         self.api_keys = ApiKeys(sessions)
         self.idempotency = IdempotencyKeys(sessions)
         self.retention = Retention(sessions)

@@ -21,7 +21,6 @@ Order = Literal["newest", "uncertain"]
 @dataclass(frozen=True, slots=True)
 class Check:
     """One finished check of a claim. `check_key` names it, so that recording it again after a crash changes nothing.
-
     `claim_key` says which claim it is; None: its text and date (`claim_key` in words.py). `reason` is `first` by
     itself when the claim is new. `at` None: now.
     """
@@ -73,8 +72,8 @@ class TimelineEntry:
 
 @dataclass(frozen=True)  # no slots: `verdict` is kept beside the fields
 class StoredVerdict:
-    """A verdict as it stands. `latest` is the verdict as JSON, which lists do not need parsed; `probability` is that of
-    fake, as in the contract; `due_for` why the next check is to be made, None if only because its time has come."""
+    """A verdict as it stands. `latest` is the verdict as JSON; `probability` is that of fake, as in the contract;
+    `due_for` why the next check is to be made, None if only because its time has come."""
 
     id: uuid.UUID
     tenant: str
@@ -96,14 +95,13 @@ class StoredVerdict:
 
     @cached_property
     def verdict(self) -> Verdict:
-        """The verdict, parsed when it is first asked for."""
+        """The verdict, parsed when first asked for: lists do not need it."""
         return Verdict.model_validate(self.latest)
 
     @property
     def interval(self) -> tuple[float, float]:
         """Between which bounds the probability of fake lies, as in the contract."""
-        low, high = self.latest["interval"]
-        return low, high
+        return self.latest["interval"][0], self.latest["interval"][1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +271,6 @@ class FeedItem:
 @dataclass(frozen=True, slots=True)
 class FeedItemOutcome:
     """What came of an entry: checked with a `check`, skipped (no claim in it, or evidence, or a copy), or failed.
-
     `copy_of` is the entry that it copies, whose verdict is then its own as well; `mark` what its copies are known by.
     """
 

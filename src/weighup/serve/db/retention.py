@@ -13,6 +13,8 @@ from weighup.serve.db.records import Pruned
 from weighup.serve.db.sessions import Sessions, present, require
 from weighup.serve.db.tables import (
     AlertRow,
+    ArenaItemRow,
+    ArenaVoteRow,
     FeedbackRow,
     FeedItemRow,
     IdempotencyRow,
@@ -36,14 +38,16 @@ class Retention:
         """Delete what is older than `days`, at most `batch` rows of a table in one transaction; how many of each.
 
         Verdicts (by their newest check; with their timelines) unless somebody labelled them; entries of feeds; finished
-        jobs; alerts that were sent or are dead; stories that have no entries left; answers past their time. An entry
-        that a feed still shows would come back as new: keep entries for longer than feeds show them.
+        jobs; alerts that were sent or are dead; stories that have no entries left; comparisons that were taken out of
+        the arena before anybody voted on them; answers past their time. An entry that a feed still shows would come
+        back as new: keep entries for longer than feeds show them.
         """
         require(days > 0, f"days: {days} would delete everything; use more than 0")
         require(1 <= batch <= 10_000, f"batch: {batch} is not between 1 and 10,000")
         now = now or present()
         bound = now - timedelta(days=days)
         labelled = exists().where(FeedbackRow.verdict_id == VerdictRow.id)
+        voted = exists().where(ArenaVoteRow.item_id == ArenaItemRow.id)
         inhabited = exists().where(FeedItemRow.story_id == StoryRow.id)
         steps: list[tuple[Any, Any, Sequence[ColumnElement[bool]]]] = [
             (FeedItemRow, FeedItemRow.id, [FeedItemRow.seen_at < bound, FeedItemRow.state != "new"]),
@@ -51,6 +55,7 @@ class Retention:
             (AlertRow, AlertRow.id, [AlertRow.finished_at < bound]),
             (StoryRow, StoryRow.id, [StoryRow.updated_at < bound, ~inhabited]),
             (VerdictRow, VerdictRow.number, [VerdictRow.checked_at < bound, ~labelled]),
+            (ArenaItemRow, ArenaItemRow.id, [ArenaItemRow.changed_at < bound, ~ArenaItemRow.active, ~voted]),
             (IdempotencyRow, IdempotencyRow.key, [IdempotencyRow.expires_at < now]),
         ]
         pruned = Pruned()

@@ -1,0 +1,213 @@
+"""Claim check of SciArena's ratings (2507.01001): does holding length constant give back the order of skill?
+
+Simulated: 12 models of evenly spaced skill, log-odds of a vote = skill + 0.5·z(length), lengths differing by model; ten
+arenas of 8,000 votes a seed. Real: AlpacaEval 2's preferences on 644 instructions; for each model a logistic regression
+of its preference on tanh of the standardised length gap to the baseline and on the instruction's difficulty, a ridge of 1
+on both slopes, predicted at a gap of 0, against the raw win rate and the published length-controlled column. Difficulty
+is the standardised log-odds of the other models' mean preference. Intervals there: 1,000 resamples of instructions.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from weighup.arena.bradley_terry import bradley_terry
+from weighup.arena.sciarena import rate
+from weighup.arena.simulate import Style, simulate_votes
+from weighup.arena.types import Floats, Leaderboard, Matches
+from weighup.claims import ClaimResult, compare
+from weighup.errors import InvalidInput
+from weighup.metrics.ranking import spearman, tau_b
+
+MODELS, VOTES, ARENAS, EFFECT = 12, 8000, 10, 0.5
+MADE = f"{MODELS} simulated models, {VOTES:,} votes, length worth {EFFECT:g} a standard deviation"
+RIDGE, DRAWS = 1.0, 1000
+FILE, PUBLISHED = "alpaca_matrix/v2_weighted_gpt4_turbo.jsonl.gz", "alpacaeval_AlpacaEval_2.csv"
+REAL = "alpaca_matrix/v2, 644 instructions"
+
+
+def check(
+    data: Path, seeds: Sequence[int], *, arenas: int = ARENAS, votes: int = VOTES, draws: int = DRAWS
+) -> list[ClaimResult]:
+    """Simulated arenas without and with control of length, and AlpacaEval 2."""
+    return [*_simulated(seeds, arenas, votes), *_real(read(data), seeds, draws)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Arena:
+    plain: float
+    controlled: float
+    off: float
+    half: float
+
+
+def arena(seed: int, votes: int = VOTES) -> _Arena:
+    """τ with skill without and with control, how far the effect found is from the true one, and its half interval."""
+    rng = np.random.default_rng(seed)
+    names = [f"m{n}" for n in range(MODELS)]
+    skill = dict(zip(names, np.linspace(-1, 1, MODELS).tolist(), strict=True))
+    # Between models and within them half of the variance each, so that one unit is one standard deviation of length.
+    length = dict(zip(names, (np.sqrt(0.5) * rng.standard_normal(MODELS)).tolist(), strict=True))
+    style = Style(EFFECT, length, sd=float(np.sqrt(0.5)), name="length")
+    matches = simulate_votes(skill, n=votes, seed=seed, style=style)
+    assert isinstance(matches, Matches)
+    plain = bradley_terry(matches, interval="none")
+    controlled = rate(matches, controls=["length"], seed=seed)
+    found = controlled.coefficients["length"]
+    assert found.low is not None and found.high is not None
+
+    def tau(board: Leaderboard) -> float:
+        return tau_b([board[name].value for name in names], list(skill.values()))
+
+    return _Arena(tau(plain), tau(controlled), abs(found.value - EFFECT), (found.high - found.low) / 2)
+
+
+def _simulated(seeds: Sequence[int], arenas: int, votes: int) -> list[ClaimResult]:
+    every = [[arena(1000 * seed + one, votes) for one in range(arenas)] for seed in seeds]
+    inside = np.mean([one.off <= one.half for some in every for one in some])
+
+    def means(field: str) -> list[float]:
+        return [float(np.mean([getattr(one, field) for one in some])) for some in every]
+
+    def result(claim: str, metric: str, field: str, baseline: str, theirs: list[float], lower: bool) -> ClaimResult:
+        return compare(
+            claim,
+            metric=metric,
+            values=means(field),
+            baseline=baseline,
+            baseline_values=theirs,
+            lower_is_better=lower,
+            seeds=seeds,
+            n=arenas,
+            data=MADE,
+        )
+
+    margins = ("the margin, 0.8", [0.8] * len(seeds)), ("the margin, 0.9", [0.9] * len(seeds))
+    return [
+        result("plain Bradley-Terry takes length for skill", "tau with skill, plain", "plain", *margins[0], True),
+        result("with length held constant the order of skill is found", "tau with skill", "controlled", *margins[1], False),
+        result(
+            f"the effect of length is within its interval of the truth ({inside:.0%} of {len(seeds) * arenas} intervals)",
+            "distance of the effect found from the true one",
+            "off",
+            "half of its 95 % interval",
+            means("half"),
+            True,
+        ),
+    ]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """preference in [0, 1], gap of lengths to the baseline in characters, NaN where missing: [models, instructions];
+    length, characters, mean by model; published: length-controlled win rates, NaN where there is none, [models]."""
+
+    models: tuple[str, ...]
+    preference: Floats
+    gap: Floats
+    length: Floats
+    published: Floats
+
+
+def read(data: Path) -> Preferences:
+    """AlpacaEval 2's preferences and published win rates. Raises InvalidInput for files that cannot be read."""
+    folder = data / "judging"
+    try:
+        with gzip.open(folder / FILE, "rt", encoding="utf-8") as lines:
+            rows = [json.loads(line) for line in lines]
+        with (folder / PUBLISHED).open(encoding="utf-8", newline="") as file:
+            board = {row[""]: row["length_controlled_winrate"] for row in csv.DictReader(file)}
+    except (OSError, ValueError, KeyError) as error:
+        raise InvalidInput(f"{folder}: {FILE} or {PUBLISHED} cannot be read: {error}") from error
+    models = tuple(sorted({name for row in rows for name in row["preference"]}))
+
+    def table(field: str) -> Floats:
+        found = [[row[field].get(name) for row in rows] for name in models]
+        return np.array(found, dtype=np.float64)
+
+    preference, length = table("preference") - 1, table("length")
+    baseline = np.array([row["baseline_length"] for row in rows], dtype=np.float64)
+    published = np.array([float(board.get(name) or "nan") for name in models])
+    return Preferences(models, preference, length - baseline, np.nanmean(length, axis=1), published)
+
+
+def length_controlled(told: Preferences, weight: Floats | None = None, start: Floats | None = None) -> tuple[Floats, Floats]:
+    """Win rates [models] predicted at a length gap of 0, and the coefficients [models, 3]; weight [instructions]."""
+    there = np.isfinite(told.preference) & np.isfinite(told.gap)
+    y = np.where(there, told.preference, 0.0)
+    w = there * (np.ones(y.shape[1]) if weight is None else weight)
+    gap = np.tanh(np.where(there, told.gap / np.maximum(np.nanstd(told.gap, axis=1, keepdims=True), 1.0), 0.0))
+    x = np.stack([np.ones_like(gap), gap, _difficulty(y, there)], axis=2)  # [models, instructions, 3]
+    penalty = np.array([0.0, RIDGE, RIDGE])
+    at = np.zeros((len(y), 3)) if start is None else start.copy()
+    for _ in range(50):
+        chance = 1 / (1 + np.exp(-np.clip((x @ at[:, :, None])[..., 0], -30, 30)))
+        gradient = ((w * (y - chance))[:, None] @ x)[:, 0] - penalty * at
+        information = x.transpose(0, 2, 1) @ (x * (w * chance * (1 - chance))[..., None])
+        # A model that nearly always loses has almost no information; the last term keeps its steps finite.
+        move = np.linalg.solve(information + np.diag(penalty + 1e-6), gradient[..., None])[..., 0]
+        at += np.clip(move, -3, 3)
+        if np.abs(move).max() < 1e-5:
+            break
+    x[:, :, 1] = 0.0
+    level = 1 / (1 + np.exp(-np.clip((x @ at[:, :, None])[..., 0], -30, 30)))
+    return (w * level).sum(axis=1) / w.sum(axis=1), at
+
+
+def _difficulty(y: Floats, there: Floats) -> Floats:
+    """[models, instructions]: how well the other models did, standardised."""
+    others = (y.sum(axis=0) - y) / (there.sum(axis=0) - there)
+    odds = np.log((others + 0.01) / (1.01 - others))
+    return np.asarray((odds - odds.mean(axis=1, keepdims=True)) / odds.std(axis=1, keepdims=True), dtype=np.float64)
+
+
+def _real(told: Preferences, seeds: Sequence[int], draws: int) -> list[ClaimResult]:
+    fitted, start = length_controlled(told)
+    shown = np.isfinite(told.published)
+
+    def figures(weight: Floats, controlled: Floats) -> Floats:
+        there = np.isfinite(told.preference) * weight
+        raw = np.nansum(told.preference * weight, axis=1) / there.sum(axis=1)
+        taus = (tau_b(one[shown], told.published[shown]) for one in (raw, controlled))
+        return np.array([spearman(raw, told.length), spearman(controlled, told.length), *taus])
+
+    n = told.preference.shape[1]
+    value = figures(np.ones(n), fitted)
+    rng = np.random.default_rng(seeds[0])
+    drawn = []
+    for _ in range(draws):
+        weight = np.bincount(rng.integers(0, n, n), minlength=n).astype(np.float64)
+        drawn.append(figures(weight, length_controlled(told, weight, start)[0]))
+    many = np.array(drawn)
+
+    def result(claim: str, metric: str, at: int, baseline: str, theirs: float, gains: Floats, lower: bool) -> ClaimResult:
+        low, high = np.quantile(gains, [0.025, 0.975])
+        return compare(
+            claim,
+            metric=metric,
+            values=[float(value[at])] * len(seeds),
+            baseline=baseline,
+            baseline_values=[theirs] * len(seeds),
+            lower_is_better=lower,
+            interval=(float(low), float(high)),
+            seeds=seeds,
+            n=n,
+            data=REAL,
+        )
+
+    raw, controlled, tau_raw, tau = many.T
+    return [
+        result("win rates depend less on length once its effect is taken out", "Spearman of win rate with length", 1,
+               "of raw win rates, less 0.10", float(value[0]) - 0.10, raw - 0.10 - controlled, True),
+        result(f"the order agrees with the published one ({int(shown.sum())} models)", "tau with the published order", 3,
+               "the margin, 0.85", 0.85, tau - 0.85, False),
+        result("and agrees at least as well as the raw order", "tau with the published order", 3,
+               "tau of raw win rates", float(value[2]), tau - tau_raw, False),
+    ]  # fmt: skip
