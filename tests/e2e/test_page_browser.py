@@ -109,6 +109,8 @@ def paths(desk: Desk) -> dict[str, str]:
         "story": f"/stories/{desk.story}",
         "feeds": "/feeds",
         "review": "/review",
+        "arena": "/arena",
+        "leaderboard": "/arena/board",
         "search": "/search?q=bridge",
         "nothing found": "/search?q=zeppelin",
         "model": "/model",

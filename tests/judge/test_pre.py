@@ -102,6 +102,7 @@ def test_win_rates_and_games_by_hand() -> None:
         ("weak", "strong", -1),
         ("middle", "strong", -1),
     }
+    assert found.elo().order() == ("strong", "middle", "weak")
 
 
 def test_scores_are_averaged_with_the_weights() -> None:

@@ -69,7 +69,7 @@ class KSort:
     def update(self, ranking: Ranking) -> None:
         """One vote over two systems or more, best first, ties allowed.
 
-        Raises InvalidInput for a system that is unknown or ranked twice, and for fewer than two; nothing is changed then.
+        Raises InvalidInput for a system that is unknown or ranked twice, and for fewer than two; then nothing changes.
         """
         self.beliefs.update(ranking)
 
@@ -106,7 +106,9 @@ def votes_needed(
 
 def skills(systems: int, seed: int) -> dict[str, float]:
     """Made systems with skills uniform in [0, 1]."""
-    return dict(zip([f"s{n}" for n in range(systems)], np.random.default_rng(seed).random(systems).tolist(), strict=True))
+    return dict(
+        zip([f"s{n}" for n in range(systems)], np.random.default_rng(seed).random(systems).tolist(), strict=True)
+    )
 
 
 def elo_votes(

@@ -2,10 +2,10 @@
 
 Simulated: 50 systems of skill uniform in [0, 1], voters exchange neighbours with a chance of 0.1; three runs a seed.
 Real: the orders in which people ranked 15 systems (CoBBLEr: Koo et al. 2023), a vote being a random person's order on a
-random question among those shown, twenty runs a seed; the truth is the mean rank. Both raters are looked at whenever τ may have been reached
-(Elo every ten votes, every five on real votes), K-Sort's order is that of the scores it shows, μ − 3σ, and Elo has in each
-run the best of four K, chosen afterwards. A run of Elo that never gets there counts as its limit, which is in its favour.
-Intervals: Student's t over seeds for the simulations, a bootstrap over the runs of all seeds for people's orders.
+random question among those shown, twenty runs a seed; the truth is the mean rank. K-Sort's order is that of the scores
+it shows, μ − 3σ. Elo has in each run the best of four K, chosen afterwards, is looked at every ten votes (every five on
+real ones), and where it never gets there its limit counts, which is in its favour. Intervals: Student's t over seeds
+for the simulations, a bootstrap over the runs of all seeds for people's orders.
 """
 
 from __future__ import annotations
@@ -71,21 +71,15 @@ def simulated(seeds: Sequence[int], tau: float, *, systems: int = SYSTEMS, runs:
     """Votes needed on made votes."""
     elo, ours = [], []
     for numbers in _runs(seeds, runs):
-        truths = {number: skills(systems, number) for number in numbers}
-        elo.append(
-            tuple(
-                _best(
-                    lambda k, limit, at=at: elo_votes(
-                        truths[at], noise=NOISE, tau=tau, limit=limit, seed=at, k=k, every=10
-                    ),
-                    LIMIT,
-                )
-                for at in numbers
-            )
-        )
-        votes = [ksort_votes(truths[at], noise=NOISE, tau=tau, limit=LIMIT, seed=at) for at in numbers]
+        elo.append(tuple(_best(_made_votes(systems, tau, at), LIMIT) for at in numbers))
+        votes = [ksort_votes(skills(systems, at), noise=NOISE, tau=tau, limit=LIMIT, seed=at) for at in numbers]
         ours.append(tuple(LIMIT if one is None else one for one in votes))
     return _Votes(tuple(elo), tuple(ours))
+
+
+def _made_votes(systems: int, tau: float, seed: int) -> Callable[[float, int], int | None]:
+    truth = skills(systems, seed)
+    return lambda k, limit: elo_votes(truth, noise=NOISE, tau=tau, limit=limit, seed=seed, k=k, every=10)
 
 
 def people(cobbler: JudgingSet, seeds: Sequence[int], runs: int = REAL_RUNS) -> _Votes:
@@ -94,23 +88,20 @@ def people(cobbler: JudgingSet, seeds: Sequence[int], runs: int = REAL_RUNS) -> 
     places = np.array([place for item in cobbler.items for place in cobbler.places[item.id]])  # [orders, systems]
     truth = dict(zip(systems, (-places.mean(axis=0)).tolist(), strict=True))
 
-    def elo(k: float, limit: int, at: int) -> int | None:
-        return votes_until(
-            Elo(systems, k=k), 0.8, truth, _voter(systems, places, at), limit=limit, seed=at, every=5
-        )
+    def elo(at: int) -> int:
+        def votes(k: float, limit: int) -> int | None:
+            vote = _voter(systems, places, at)
+            return votes_until(Elo(systems, k=k), 0.8, truth, vote, limit=limit, seed=at, every=5)
+
+        return _best(votes, REAL_LIMIT)
 
     def ksort(at: int) -> int:
         arena = KSort(systems, SET, seed=at)
         found = votes_until(arena, 0.8, truth, _voter(systems, places, at), arena.next, limit=REAL_LIMIT)
         return REAL_LIMIT if found is None else found
 
-    return _Votes(
-        tuple(
-            tuple(_best(lambda k, limit, at=at: elo(k, limit, at), REAL_LIMIT) for at in numbers)
-            for numbers in _runs(seeds, runs)
-        ),
-        tuple(tuple(ksort(at) for at in numbers) for numbers in _runs(seeds, runs)),
-    )
+    every = _runs(seeds, runs)
+    return _Votes(tuple(tuple(map(elo, some)) for some in every), tuple(tuple(map(ksort, some)) for some in every))
 
 
 def _voter(systems: Sequence[str], places: NDArray[np.int64], seed: int) -> Callable[[Sequence[str]], Ranking]:

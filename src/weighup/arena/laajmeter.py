@@ -1,6 +1,6 @@
 """LaaJMeter: which meta-evaluation metric tells a good judge from a bad one, and from which value on?
 
-Paper: LaaJMeter: A Framework for LaaJ Evaluation (Ackerman et al. 2025, arXiv 2508.10161).
+Paper: LaajMeter: A Framework for LaaJ Evaluation (Ackerman et al. 2025, arXiv 2508.10161).
 Faithful: virtual models are distributions of true quality over test inputs, an improved model is one with a known
 shift; virtual judges see true quality through noise, bias, compression of the scale and a share of random scores. Each
 metric is measured on many virtual trials, so that one sees whether it separates judges of known worth and which value
@@ -32,7 +32,7 @@ from weighup.registry import Method
 METHOD = Method(
     name="laajmeter",
     room="arena",
-    paper="LaaJMeter: A Framework for LaaJ Evaluation (Ackerman et al. 2025)",
+    paper="LaajMeter: A Framework for LaaJ Evaluation (Ackerman et al. 2025)",
     arxiv="2508.10161",
     command="weighup judge meta",
     claim_check="weighup.arena.laajmeter_claim:check",

@@ -99,8 +99,8 @@ def read_dimensions(path: Path | str) -> list[Match]:
     needed = ["model_a", "model_b", *([] if wide else ["winner", "dimension"])]
     if absent := [name for name in needed if name not in columns]:
         raise InvalidInput(
-            f"{path}: has no column {', '.join(absent)} (it has: {some(columns)}); Multi-Elo takes winner and dimension,"
-            f" or one column {_PREFIX}NAME a dimension"
+            f"{path}: has no column {', '.join(absent)} (it has: {some(columns)}); winner and dimension are needed, "
+            f"or one column {_PREFIX}NAME a dimension"
         )
     found = []
     for number, row in rows:

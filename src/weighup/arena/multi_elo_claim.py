@@ -1,9 +1,9 @@
 """Claim check of Multi-Elo (2307.03025): does a rating by dimension keep style from hiding wrong facts?
 
-Simulated: a judge whose single verdict weighs 0.2 accuracy, 0.3 length, 0.5 language, and whose verdict in one dimension
-leaks 0.15 of the mean of the other two, both with noise sd 0.5, compares seven kinds of made answers, each pair on 40
-questions as in the paper; ten such judges a seed. True τ is with the kinds' accuracy. Real: how often people, and beside
-them recorded judges, choose the longer answer.
+Simulated: a judge whose single verdict weighs 0.2 accuracy, 0.3 length and 0.5 language, and whose verdict in one
+dimension leaks 0.15 of the mean of the other two, both with noise sd 0.5, compares seven kinds of made answers, each
+pair on 40 questions as in the paper; ten such judges a seed. τ is with the kinds' accuracy. Real: how often people, and
+beside them recorded judges, choose the longer answer.
 """
 
 from __future__ import annotations
@@ -71,7 +71,9 @@ def accuracy_tau(board: Leaderboard) -> float:
 def _simulated(tables: Sequence[Sequence[Tables]], seeds: Sequence[int]) -> list[ClaimResult]:
     single = [float(np.mean([accuracy_tau(one) for one, _ in some])) for some in tables]
     multi = [float(np.mean([accuracy_tau(several["accuracy"]) for _, several in some])) for some in tables]
-    fluent, short = ([float(np.mean([one[kind].value for one, _ in some])) for some in tables] for kind in (FLUENT, SHORT))
+    fluent, short = (
+        [float(np.mean([one[kind].value for one, _ in some])) for some in tables] for kind in (FLUENT, SHORT)
+    )
     n = len(KINDS)
     return [
         compare(

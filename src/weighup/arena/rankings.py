@@ -29,9 +29,9 @@ _LONG = ("vote", "system", "rank")
 def read_rankings(path: Path | str, *, systems: Sequence[str] | None = None) -> list[Ranking]:
     """All votes of a file, in the order in which each begins.
 
-    systems: who may be ranked (None: anyone). Raises InvalidInput naming file, row and field for what cannot be used: no
-    such columns, fewer than two systems in a vote, one named twice or unknown, an empty name, a gap, a rank that is no
-    number; and for a file without votes.
+    systems: who may be ranked (None: anyone). Raises InvalidInput naming file, row and field for what cannot be used:
+    no such columns, fewer than two systems in a vote, one named twice or unknown, an empty name, a gap, a rank that is
+    no number; and for a file without votes.
     """
     path = Path(path)
     rows = list(read_rows(path))
@@ -97,7 +97,7 @@ def _ranked(
 
 
 def _group(path: Path, number: int, field: str, told: object) -> tuple[str, ...]:
-    names = told if isinstance(told, list) else [told]
+    names: list[Any] = told if isinstance(told, list) else [told]
     for name in names:
         if not isinstance(name, str) or not name.strip():
             _refuse(path, number, field, f"a system's name, or a list of tied ones, is needed, not {_shown(name)}")

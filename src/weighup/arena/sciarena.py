@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Literal
 
 import numpy as np
@@ -248,7 +248,8 @@ def _once(matches: Matches, repeated: str) -> Matches:
     kept[order[first]] = True
     if repeated == "error":
         row = int(np.argmin(kept))
-        assert matches.voter is not None and matches.item is not None
+        assert matches.voter is not None
+        assert matches.item is not None
         voter, item = matches.voter.names[keys[row, 0]], matches.item.names[keys[row, 1]]
         refuse(row, "voter", f'{voter!r} voted on {item!r} before; choose with repeated="first" or "last"')
     return matches.take(kept)
@@ -270,7 +271,7 @@ def _pairs_of_votes(
         (voter, place, before, after)
         for place, by in enumerate(cast.values())
         for voter, said in by.items()
-        for before, after in zip(said, said[1:], strict=False)
+        for before, after in pairwise(said)
     ]
     others = [
         (place, one[0], other[0])

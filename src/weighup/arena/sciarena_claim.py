@@ -2,9 +2,10 @@
 
 Simulated: 12 models of evenly spaced skill, log-odds of a vote = skill + 0.5·z(length), lengths differing by model; ten
 arenas of 8,000 votes a seed. Real: AlpacaEval 2's preferences on 644 instructions; for each model a logistic regression
-of its preference on tanh of the standardised length gap to the baseline and on the instruction's difficulty, a ridge of 1
-on both slopes, predicted at a gap of 0, against the raw win rate and the published length-controlled column. Difficulty
-is the standardised log-odds of the other models' mean preference. Intervals there: 1,000 resamples of instructions.
+of its preference on tanh of the standardised length gap to the baseline and on the instruction's difficulty (the
+standardised log-odds of the other models' mean preference), predicted at a gap of 0, against the raw win rate and the
+published length-controlled column. Intervals: bootstraps over the arenas of all seeds, and over models, which are what
+is ranked (with instructions drawn again, noise is added to every rank and the interval lies below the value itself).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from weighup.arena.bradley_terry import bradley_terry
 from weighup.arena.sciarena import rate
@@ -24,11 +26,13 @@ from weighup.arena.simulate import Style, simulate_votes
 from weighup.arena.types import Floats, Leaderboard, Matches
 from weighup.claims import ClaimResult, compare
 from weighup.errors import InvalidInput
+from weighup.metrics.intervals import bootstrap, paired_bootstrap
 from weighup.metrics.ranking import spearman, tau_b
 
 MODELS, VOTES, ARENAS, EFFECT = 12, 8000, 10, 0.5
 MADE = f"{MODELS} simulated models, {VOTES:,} votes, length worth {EFFECT:g} a standard deviation"
-RIDGE, DRAWS = 1.0, 1000
+RIDGE, DRAWS, STEPS = 1.0, 1000, 50
+DROP, LEAST = 0.10, 0.85
 FILE, PUBLISHED = "alpaca_matrix/v2_weighted_gpt4_turbo.jsonl.gz", "alpacaeval_AlpacaEval_2.csv"
 REAL = "alpaca_matrix/v2, 644 instructions"
 
@@ -61,7 +65,8 @@ def arena(seed: int, votes: int = VOTES) -> _Arena:
     plain = bradley_terry(matches, interval="none")
     controlled = rate(matches, controls=["length"], seed=seed)
     found = controlled.coefficients["length"]
-    assert found.low is not None and found.high is not None
+    assert found.low is not None
+    assert found.high is not None
 
     def tau(board: Leaderboard) -> float:
         return tau_b([board[name].value for name in names], list(skill.values()))
@@ -76,32 +81,46 @@ def _simulated(seeds: Sequence[int], arenas: int, votes: int) -> list[ClaimResul
     def means(field: str) -> list[float]:
         return [float(np.mean([getattr(one, field) for one in some])) for some in every]
 
-    def result(claim: str, metric: str, field: str, baseline: str, theirs: list[float], lower: bool) -> ClaimResult:
+    def result(claim: str, metric: str, field: str, baseline: str, theirs: float, lower: bool) -> ClaimResult:
+        gains = np.array(
+            [getattr(one, field) - (one.half if field == "off" else theirs) for some in every for one in some]
+        )
+        low, high = bootstrap(lambda g: float(g.mean()), -gains if lower else gains, seed=seeds[0])
         return compare(
             claim,
             metric=metric,
             values=means(field),
             baseline=baseline,
-            baseline_values=theirs,
+            baseline_values=means("half") if field == "off" else [theirs] * len(seeds),
+            interval=(low, high),
             lower_is_better=lower,
             seeds=seeds,
             n=arenas,
             data=MADE,
         )
 
-    margins = ("the margin, 0.8", [0.8] * len(seeds)), ("the margin, 0.9", [0.9] * len(seeds))
+    some_inside = f"{inside:.0%} of {len(seeds) * arenas} intervals hold it"
     return [
-        result("plain Bradley-Terry takes length for skill", "tau with skill, plain", "plain", *margins[0], True),
-        result("with length held constant the order of skill is found", "tau with skill", "controlled", *margins[1], False),
         result(
-            f"the effect of length is within its interval of the truth ({inside:.0%} of {len(seeds) * arenas} intervals)",
+            "plain Bradley-Terry takes length for skill", "tau with skill, plain", "plain", "the margin, 0.8", 0.8, True
+        ),
+        result(
+            "with length held constant the order of skill is found",
+            "tau with skill",
+            "controlled",
+            "the margin, 0.9",
+            0.9,
+            False,
+        ),
+        result(
+            f"the effect of length is found within its interval ({some_inside})",
             "distance of the effect found from the true one",
             "off",
             "half of its 95 % interval",
-            means("half"),
+            0.0,
             True,
         ),
-    ]  # fmt: skip
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,16 +157,17 @@ def read(data: Path) -> Preferences:
     return Preferences(models, preference, length - baseline, np.nanmean(length, axis=1), published)
 
 
-def length_controlled(told: Preferences, weight: Floats | None = None, start: Floats | None = None) -> tuple[Floats, Floats]:
-    """Win rates [models] predicted at a length gap of 0, and the coefficients [models, 3]; weight [instructions]."""
+def length_controlled(told: Preferences, ridge: float = 0.0) -> Floats:
+    """Win rates [models] predicted at a length gap of 0; ridge: λ of a penalty λ/2·β² on both slopes."""
     there = np.isfinite(told.preference) & np.isfinite(told.gap)
-    y = np.where(there, told.preference, 0.0)
-    w = there * (np.ones(y.shape[1]) if weight is None else weight)
-    gap = np.tanh(np.where(there, told.gap / np.maximum(np.nanstd(told.gap, axis=1, keepdims=True), 1.0), 0.0))
+    y, w = np.where(there, told.preference, 0.0), there.astype(np.float64)
+    # The baseline's own gaps are all 0.
+    spread = np.maximum(np.nanstd(told.gap, axis=1, keepdims=True), 1.0)
+    gap = np.tanh(np.where(there, told.gap / spread, 0.0))
     x = np.stack([np.ones_like(gap), gap, _difficulty(y, there)], axis=2)  # [models, instructions, 3]
-    penalty = np.array([0.0, RIDGE, RIDGE])
-    at = np.zeros((len(y), 3)) if start is None else start.copy()
-    for _ in range(50):
+    penalty = np.array([0.0, ridge, ridge])
+    at = np.zeros((len(y), 3))
+    for _ in range(STEPS):
         chance = 1 / (1 + np.exp(-np.clip((x @ at[:, :, None])[..., 0], -30, 30)))
         gradient = ((w * (y - chance))[:, None] @ x)[:, 0] - penalty * at
         information = x.transpose(0, 2, 1) @ (x * (w * chance * (1 - chance))[..., None])
@@ -158,10 +178,10 @@ def length_controlled(told: Preferences, weight: Floats | None = None, start: Fl
             break
     x[:, :, 1] = 0.0
     level = 1 / (1 + np.exp(-np.clip((x @ at[:, :, None])[..., 0], -30, 30)))
-    return (w * level).sum(axis=1) / w.sum(axis=1), at
+    return np.asarray((w * level).sum(axis=1) / w.sum(axis=1), dtype=np.float64)
 
 
-def _difficulty(y: Floats, there: Floats) -> Floats:
+def _difficulty(y: Floats, there: NDArray[np.bool_]) -> Floats:
     """[models, instructions]: how well the other models did, standardised."""
     others = (y.sum(axis=0) - y) / (there.sum(axis=0) - there)
     odds = np.log((others + 0.01) / (1.01 - others))
@@ -169,45 +189,62 @@ def _difficulty(y: Floats, there: Floats) -> Floats:
 
 
 def _real(told: Preferences, seeds: Sequence[int], draws: int) -> list[ClaimResult]:
-    fitted, start = length_controlled(told)
+    raw = np.nanmean(told.preference, axis=1)
+    found = _against_raw(told, raw, length_controlled(told), "", seeds, draws)
+    shrunk = f"beside the claim, with a ridge of {RIDGE:g} on the slopes: "
+    return [*found, *_against_raw(told, raw, length_controlled(told, RIDGE), shrunk, seeds, draws)]
+
+
+def _against_raw(
+    told: Preferences, raw: Floats, controlled: Floats, kind: str, seeds: Sequence[int], draws: int
+) -> list[ClaimResult]:
     shown = np.isfinite(told.published)
+    length = (controlled, told.length), (raw, told.length)
+    order = (controlled[shown], told.published[shown]), (raw[shown], told.published[shown])
 
-    def figures(weight: Floats, controlled: Floats) -> Floats:
-        there = np.isfinite(told.preference) * weight
-        raw = np.nansum(told.preference * weight, axis=1) / there.sum(axis=1)
-        taus = (tau_b(one[shown], told.published[shown]) for one in (raw, controlled))
-        return np.array([spearman(raw, told.length), spearman(controlled, told.length), *taus])
-
-    n = told.preference.shape[1]
-    value = figures(np.ones(n), fitted)
-    rng = np.random.default_rng(seeds[0])
-    drawn = []
-    for _ in range(draws):
-        weight = np.bincount(rng.integers(0, n, n), minlength=n).astype(np.float64)
-        drawn.append(figures(weight, length_controlled(told, weight, start)[0]))
-    many = np.array(drawn)
-
-    def result(claim: str, metric: str, at: int, baseline: str, theirs: float, gains: Floats, lower: bool) -> ClaimResult:
-        low, high = np.quantile(gains, [0.025, 0.975])
+    def result(claim: str, metric: str, ours: float, baseline: str, theirs: float, interval: tuple[float, float],
+               lower: bool = False) -> ClaimResult:  # fmt: skip
         return compare(
-            claim,
+            kind + claim,
             metric=metric,
-            values=[float(value[at])] * len(seeds),
+            values=[ours] * len(seeds),
             baseline=baseline,
             baseline_values=[theirs] * len(seeds),
             lower_is_better=lower,
-            interval=(float(low), float(high)),
+            interval=interval,
             seeds=seeds,
-            n=n,
+            n=len(raw) if lower else int(shown.sum()),
             data=REAL,
         )
 
-    raw, controlled, tau_raw, tau = many.T
+    seed = seeds[0]
+    low, high = paired_bootstrap(spearman, length[1], length[0], n=draws, seed=seed)
+    least, most = bootstrap(tau_b, *order[0], n=draws, seed=seed)
+    tau, tau_raw = (tau_b(*one) for one in order)
     return [
-        result("win rates depend less on length once its effect is taken out", "Spearman of win rate with length", 1,
-               "of raw win rates, less 0.10", float(value[0]) - 0.10, raw - 0.10 - controlled, True),
-        result(f"the order agrees with the published one ({int(shown.sum())} models)", "tau with the published order", 3,
-               "the margin, 0.85", 0.85, tau - 0.85, False),
-        result("and agrees at least as well as the raw order", "tau with the published order", 3,
-               "tau of raw win rates", float(value[2]), tau - tau_raw, False),
-    ]  # fmt: skip
+        result(
+            "win rates depend less on length once its effect is taken out",
+            "Spearman of win rate with length",
+            spearman(*length[0]),
+            "of raw win rates, less 0.10",
+            spearman(*length[1]) - DROP,
+            (low - DROP, high - DROP),
+            lower=True,
+        ),
+        result(
+            "the order agrees with the published one",
+            "tau with the published length-controlled order",
+            tau,
+            "the margin, 0.85",
+            LEAST,
+            (least - LEAST, most - LEAST),
+        ),
+        result(
+            "the order agrees with the published one better than the raw order does",
+            "tau with the published length-controlled order",
+            tau,
+            "tau of raw win rates",
+            tau_raw,
+            paired_bootstrap(tau_b, *order, n=draws, seed=seed),
+        ),
+    ]

@@ -12,6 +12,7 @@ from weighup.cli.rows import Format, Out
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from weighup.arena.belief import Beliefs
     from weighup.arena.types import Leaderboard, Matches
 
 METHODS = ("bt", "elo", "multi-elo", "ksort", "trueskill", "plackett-luce")
@@ -21,15 +22,30 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-MatchFile = Annotated[Path, typer.Argument(help="Votes: model_a, model_b, winner; .csv .jsonl .parquet.")]
+VoteFile = Annotated[
+    Path,
+    typer.Argument(
+        help="Votes, .csv .jsonl .parquet: model_a, model_b, winner; for ksort and plackett-luce ranking, or rank_1, …"
+    ),
+]
+MatchFile = Annotated[Path, typer.Argument(help="Votes, .csv .jsonl .parquet: model_a, model_b, winner.")]
 Method = Annotated[str, typer.Option("--method", help=f"{', '.join(METHODS)}.")]
 Seed = Annotated[int, typer.Option("--seed", help="Of what is drawn at random.")]
-_K = 4
+Dimension = Annotated[str | None, typer.Option("--dimension", help="Only the votes of this dimension.")]
+_FOR: Mapping[str, tuple[str, ...]] = {
+    "--style-control": ("bt",),
+    "--ties": ("bt",),
+    "--interval": ("bt",),
+    "--ridge": ("bt", "plackett-luce"),
+    "--k": ("elo", "multi-elo"),
+    "--dimension": ("bt", "elo", "trueskill"),
+}
+"""Which methods heed an option; with another it is refused."""
 
 
 @app.command()
 def rate(
-    matches: MatchFile,
+    matches: VoteFile,
     method: Method = "bt",
     style_control: Annotated[
         list[str] | None,
@@ -38,7 +54,8 @@ def rate(
     ties: Annotated[str, typer.Option("--ties", help="bt: half or davidson.")] = "half",
     interval: Annotated[str, typer.Option("--interval", help="bt: sandwich, bootstrap or none.")] = "sandwich",
     ridge: Annotated[float, typer.Option("--ridge", min=0, help="bt, plackett-luce: penalty on the strengths.")] = 0.0,
-    k: Annotated[float, typer.Option("--k", help="elo: points at stake in a match.")] = 32.0,
+    k: Annotated[float, typer.Option("--k", help="elo, multi-elo: points at stake in a match.")] = 32.0,
+    dimension: Dimension = None,
     disconnected: Annotated[
         bool, typer.Option("--rank-each", help="Rank groups that were never compared each by itself.")
     ] = False,
@@ -53,9 +70,13 @@ def rate(
     from weighup.cli.rows import emit
     from weighup.metrics.forest import forest
 
-    _known(method)
-    if style_control and method != "bt":
-        _refuse(f"--style-control goes with --method bt, not {method}")
+    if method not in METHODS:
+        _refuse(f"--method {method}: is not one of {', '.join(METHODS)}")
+    given = {"--style-control": style_control, "--ties": ties != "half", "--interval": interval != "sandwich"}
+    given |= {"--ridge": ridge != 0, "--k": k != 32, "--dimension": dimension is not None}
+    for name, told in given.items():
+        if told and method not in _FOR[name]:
+            _refuse(f"{name} goes with --method {' or '.join(_FOR[name])}, not {method}")
     apart = "rank_each" if disconnected else "error"
     if method == "multi-elo":
         boards: Mapping[str, Leaderboard] = _multi(matches, k, seed, apart)
@@ -63,12 +84,12 @@ def rate(
         drawn = [(f"{r['dimension']}: {r['system']}", r["value"], r["low"], r["high"]) for r in rows]
         emit(rows, title="multi-elo", form=form, out=out, picture=forest("Ratings by dimension", drawn, axis="rating"))
         return
-    board = _board(matches, method, tuple(style_control or ()), ties, interval, ridge, k, seed, apart)
+    board = _board(matches, method, tuple(style_control or ()), ties, interval, ridge, k, dimension, seed, apart)
     rows = board.table()
     drawn = [(r["system"], r["value"], r["low"], r["high"]) for r in rows]
-    emit(
-        rows, title=f"{method}: {board.n:,} votes", form=form, out=out, picture=forest("Ratings", drawn, axis="rating")
-    )
+    axis = "dot: μ − 3σ, the score; bar: where the skill lies" if method == "ksort" else "rating"
+    picture = forest("Ratings", drawn, axis=axis)
+    emit(rows, title=f"{method}: {board.n:,} votes", form=form, out=out, picture=picture)
     for name, one in board.coefficients.items():
         bounds = "" if one.low is None else f" ({one.low:+.3f} to {one.high:+.3f})"
         typer.echo(f"{name}: {one.value:+.3f} log-odds a unit{bounds}", err=True)
@@ -91,6 +112,7 @@ def simulate(
     from weighup.arena.ksort import votes_needed
     from weighup.cli.rows import emit
     from weighup.console import progress
+    from weighup.metrics.forest import forest
 
     rows: list[dict[str, Any]] = []
     with progress("simulating", seeds) as advance:
@@ -98,7 +120,9 @@ def simulate(
             for name, votes in votes_needed(systems, noise=noise, tau=tau, limit=limit, seed=seed).items():
                 rows.append({"method": name, "seed": seed, "votes": votes if votes is not None else f"> {limit}"})
             advance(1)
-    emit(rows, title=f"votes until τ ≥ {tau:g}, {systems} systems", form=form, out=out)
+    title = f"votes until τ ≥ {tau:g}, {systems} systems"
+    drawn = [(f"{r['method']}, seed {r['seed']}", r["votes"], None, None) for r in rows if isinstance(r["votes"], int)]
+    emit(rows, title=title, form=form, out=out, picture=forest(title, drawn, axis="votes") if drawn else None)
 
 
 @app.command("next")
@@ -107,11 +131,14 @@ def next_(
     policy: Annotated[str, typer.Option("--policy", help="uncertain, close, least_played or ucb.")] = "ucb",
     k: Annotated[int, typer.Option("--k", min=2, help="Systems to compare at once.")] = 2,
     count: Annotated[int, typer.Option("--count", min=1, help="How many comparisons to name.")] = 5,
+    dimension: Dimension = None,
     seed: Seed = 0,
     form: Format = "table",
     out: Out = None,
 ) -> None:
     """What to compare next, given the votes so far: where a vote tells most.
+
+    Each comparison is chosen as if those named before it had been made and had ended as expected.
 
     Example: weighup arena next battles.csv --policy ucb --k 4
     """
@@ -122,7 +149,9 @@ def next_(
     from weighup.arena.read import read_matches
     from weighup.cli.rows import emit
 
-    votes = read_matches(matches)
+    votes = read_matches(matches, dimension=dimension)
+    if (votes.weight != 1).any():
+        _refuse(f"{matches}: has weights, which beliefs about systems do not take; leave the column out")
     beliefs = Beliefs(votes.systems)
     for ranking in rankings_of(votes):
         beliefs.update(ranking)
@@ -131,6 +160,7 @@ def next_(
     for number in range(1, count + 1):
         chosen = next_match(beliefs, policy, k=k, seed=rng)  # type: ignore[arg-type]
         rows.append({"n": number, **{f"system_{place}": name for place, name in enumerate(chosen, 1)}})
+        beliefs.update(expected(beliefs, chosen))
     emit(rows, title=f"to compare next, by {policy}", form=form, out=out)
 
 
@@ -144,6 +174,13 @@ def rankings_of(votes: Matches) -> list[Sequence[str | tuple[str, ...]]]:
     ]
 
 
+def expected(beliefs: Beliefs, systems: Sequence[str]) -> list[tuple[str, ...]]:
+    """How a vote over these systems ends if it ends as believed, best first; equal means tie."""
+    mean = dict(zip(beliefs.systems, beliefs.values().tolist(), strict=True))
+    levels = sorted({mean[name] for name in systems}, reverse=True)
+    return [tuple(name for name in systems if mean[name] == level) for level in levels]
+
+
 def _board(
     path: Path,
     method: str,
@@ -152,6 +189,7 @@ def _board(
     interval: str,
     ridge: float,
     k: float,
+    dimension: str | None,
     seed: int,
     apart: Any,
 ) -> Leaderboard:
@@ -168,7 +206,7 @@ def _board(
         from weighup.arena.belief import gaussian_belief
 
         return gaussian_belief(rankings, conservative=True, disconnected=apart)
-    votes = read_matches(path, covariates=controls)
+    votes = read_matches(path, covariates=controls, dimension=dimension)
     if method == "elo":
         from weighup.arena.elo import elo
 
@@ -188,11 +226,6 @@ def _multi(path: Path, k: float, seed: int, apart: Any) -> Mapping[str, Leaderbo
     from weighup.arena.multi_elo import multi_elo, read_dimensions
 
     return multi_elo(read_dimensions(path), k=k, seed=seed, disconnected=apart)
-
-
-def _known(method: str) -> None:
-    if method not in METHODS:
-        _refuse(f"--method {method}: is not one of {', '.join(METHODS)}")
 
 
 def _refuse(why: str) -> None:

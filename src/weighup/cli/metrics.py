@@ -22,21 +22,25 @@ app = typer.Typer(
 )
 TextFile = Annotated[Path, typer.Argument(help="Rows with hypothesis, reference (a text or a list), source.")]
 Metrics = Annotated[list[str] | None, typer.Option("--metric", help="By name, several times; see metrics cards.")]
+Rubric = Annotated[str, typer.Option("--rubric", help="For llm_score: what a good text is, in words.")]
 Seed = Annotated[int, typer.Option("--seed", help="Of the bootstrap.")]
 _USUAL = ("rouge1", "rougeL", "bleu", "chrf", "length")
 
 
 @app.command()
-def score(rows: TextFile, metric: Metrics = None, seed: Seed = 0, form: Format = "table", out: Out = None) -> None:
+def score(
+    rows: TextFile, metric: Metrics = None, rubric: Rubric = "", seed: Seed = 0, form: Format = "table", out: Out = None
+) -> None:
     """The mean of each metric with its interval; with `--out scores.csv` one row a text.
 
     Example: weighup metrics score outputs.jsonl --metric rougeL --metric chrf
     """
+    from weighup.cli.metric_rows import read_texts
     from weighup.cli.rows import emit
     from weighup.metrics.estimate import estimated
 
-    texts = _texts(rows)
-    values = {name: metric(*texts.given) for name, metric in _metrics(metric).items()}
+    texts = read_texts(rows)
+    values = {name: metric(*texts.given) for name, metric in _metrics(metric, rubric).items()}
     if out is not None and out.suffix in (".csv", ".json"):
         columns = list(values)
         table = [
@@ -56,7 +60,8 @@ def score(rows: TextFile, metric: Metrics = None, seed: Seed = 0, form: Format =
 def compare(
     rows: TextFile,
     metric: Metrics = None,
-    level: Annotated[list[str] | None, typer.Option("--level", help="segment, system or both.")] = None,
+    rubric: Rubric = "",
+    level: Annotated[list[str] | None, typer.Option("--level", help="segment or system; several times: both.")] = None,
     coefficient: Annotated[str, typer.Option("--coefficient", help="spearman or kendall.")] = "spearman",
     draws: Annotated[int, typer.Option("--draws", min=10, help="Bootstrap resamples.")] = 1000,
     seed: Seed = 0,
@@ -67,19 +72,23 @@ def compare(
 
     Example: weighup metrics compare rated.jsonl --metric rouge1 --metric length --format markdown
     """
+    from weighup.cli.metric_rows import read_human_scores
     from weighup.cli.rows import emit
     from weighup.errors import InvalidInput
     from weighup.metrics.illusion import compare_metrics
 
-    chosen = list(_metrics(metric).values())
+    chosen = list(_metrics(metric, rubric).values())
     if coefficient not in ("spearman", "kendall"):
         raise InvalidInput(f"--coefficient {coefficient}: is spearman or kendall")
     levels = tuple(level or ("segment",))
     if not set(levels) <= {"segment", "system"}:
         raise InvalidInput(f"--level {', '.join(levels)}: is segment or system")
+    told = read_human_scores(rows)
     found = compare_metrics(
-        chosen, _human_scores(rows), levels=levels, coefficient=coefficient, draws=draws, seed=seed, missing="leave out"  # type: ignore[arg-type]
+        chosen, told, levels=levels, coefficient=coefficient, draws=draws, seed=seed, missing="leave out"  # type: ignore[arg-type]
     )  # fmt: skip
+    if not found.cells:
+        raise InvalidInput(f"{rows}: nothing can be correlated: {'; '.join(found.notes)}")
     cells = [
         {name: getattr(cell, name) for name in ("level", "dataset", "dimension", "metric", "value", "low", "high", "n")}
         for cell in found.cells
@@ -152,7 +161,9 @@ def recsys(
     train: Annotated[Path | None, typer.Option("--train", help="What the recommender learned from.")] = None,
     items: Annotated[Path | None, typer.Option("--items", help="Items with features, prices.")] = None,
     k: Annotated[list[int] | None, typer.Option("--k", help="Lengths of list, several times.")] = None,
-    metric: Metrics = None,
+    metric: Annotated[
+        list[str] | None, typer.Option("--metric", help="A measure or a family of them, several times.")
+    ] = None,
     interval: Annotated[bool, typer.Option("--interval", help="Bootstrap intervals over users.")] = False,
     seed: Seed = 0,
     form: Format = "table",
@@ -246,8 +257,8 @@ def rag(
     entails, embed = _readers() if entailment else (None, None)
     report = rag_report(told, entailment=entails, embed=embed, split=split_claims, cite=cited_spans, seed=seed)
     found = report.rows()
-    drawn = [(str(one["measure"]), float(one["value"]), one["low"], one["high"]) for one in found]
-    emit(found, title="RAG", form=form, out=out, picture=forest("RAG", drawn, axis="score"))
+    drawn = [(str(one["measure"]), float(one["value"]), one["low"], one["high"]) for one in found if one["n"]]
+    emit(found, title="RAG", form=form, out=out, picture=forest("RAG", drawn, axis="score") if drawn else None)
     for name, why in report.left_out.items():
         typer.echo(f"{name}: not measured: {why}", err=True)
 
@@ -265,43 +276,7 @@ def _readers() -> tuple[Any, Any]:
     return entails, encodes.encode
 
 
-class _Texts:
-    """Columns of a file of texts; references and sources None where no row has one."""
-
-    def __init__(self, rows: Sequence[Mapping[str, Any]], where: str) -> None:
-        from weighup.errors import InvalidInput
-
-        for number, row in enumerate(rows, 1):
-            if not isinstance(row.get("hypothesis"), str):
-                raise InvalidInput(f"{where}: row {number}: hypothesis: a text is needed")
-        self.hypotheses = [str(row["hypothesis"]) for row in rows]
-        self.references = self._column(rows, "reference", where)
-        self.sources = self._column(rows, "source", where)
-
-    @property
-    def given(self) -> tuple[Any, Any, Any]:
-        """As metrics take them."""
-        return self.hypotheses, self.references, self.sources
-
-    @staticmethod
-    def _column(rows: Sequence[Mapping[str, Any]], name: str, where: str) -> list[Any] | None:
-        from weighup.errors import InvalidInput
-
-        there = [row.get(name) is not None for row in rows]
-        if not any(there):
-            return None
-        if not all(there):
-            raise InvalidInput(f"{where}: row {there.index(False) + 1}: {name}: is missing where others have one")
-        return [row[name] for row in rows]
-
-
-def _texts(path: Path) -> _Texts:
-    from weighup.rowfile import read_rows
-
-    return _Texts([row for _, row in read_rows(path)], str(path))
-
-
-def _metrics(names: Sequence[str] | None) -> dict[str, TextMetric]:
+def _metrics(names: Sequence[str] | None, rubric: str) -> dict[str, TextMetric]:
     """Metrics by name, with the built-in encoder where one is needed. Raises InvalidInput for an unknown one."""
     from weighup.errors import InvalidInput
     from weighup.metrics.text import find_metric
@@ -320,52 +295,9 @@ def _metrics(names: Sequence[str] | None) -> dict[str, TextMetric]:
             model = language_model(load_settings())
             if model is None:
                 raise InvalidInput(f"--metric {name}: needs a language model; the settings name none")
-            metric = metric.bind(model=model)
+            metric = metric.bind(model=model, rubric=rubric)
         found[name] = metric
     return found
-
-
-def _human_scores(path: Path) -> list[Any]:
-    """Data sets of a file: rows by `dataset`, people's scores in columns human.NAME, or an object `human`."""
-    from weighup.errors import InvalidInput
-    from weighup.metrics.illusion import HumanScores
-    from weighup.rowfile import read_rows
-
-    sets: dict[str, list[Mapping[str, Any]]] = {}
-    for _, row in read_rows(path):
-        sets.setdefault(str(row.get("dataset") or path.stem), []).append(row)
-    found = []
-    for name, rows in sets.items():
-        texts = _Texts(rows, f"{path}, {name}")
-        scores = [_people(row) for row in rows]
-        dimensions = list(dict.fromkeys(one for row in scores for one in row))
-        if not dimensions:
-            raise InvalidInput(f"{path}: there are no people's scores: columns human.NAME, or an object human")
-        for number, row in enumerate(scores, 1):
-            if lacking := [one for one in dimensions if one not in row]:
-                raise InvalidInput(f"{path}, {name}: row {number}: human.{lacking[0]}: is missing")
-        found.append(
-            HumanScores(
-                name,
-                texts.hypotheses,
-                {one: [row[one] for row in scores] for one in dimensions},
-                texts.references,
-                texts.sources,
-                systems=_labels(rows, "system"),
-                groups=_labels(rows, "group"),
-            )
-        )
-    return found
-
-
-def _people(row: Mapping[str, Any]) -> dict[str, Any]:
-    told = row.get("human")
-    flat = {name.removeprefix("human."): value for name, value in row.items() if name.startswith("human.")}
-    return {**(told if isinstance(told, dict) else {}), **flat}
-
-
-def _labels(rows: Sequence[Mapping[str, Any]], name: str) -> list[Any] | None:
-    return [row[name] for row in rows] if all(row.get(name) is not None for row in rows) else None
 
 
 def _drawn(cells: Sequence[Mapping[str, Any]]) -> str | None:

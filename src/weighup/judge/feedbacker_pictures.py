@@ -65,7 +65,7 @@ def radar(profile: Profile, *, scale: tuple[float, float]) -> str:
         value = scale[0] + ring * (scale[1] - scale[0])
         parts.append(f'<text x="{x + 3:.1f}" y="{y - ring * _RADIUS - 2:.1f}" font-size="9">{value:.3g}</text>')
     for n, path in enumerate(axes):
-        (a, b), (c, d) = _spoke(x, y, 1.0, n, len(axes)), _spoke(x, y, 1.08, n, len(axes))
+        (a, b), (c, d) = _spoke(x, y, 1.0, n, len(axes)), _spoke(x, y, 1.13, n, len(axes))
         parts.append(f'<path d="M{x:.1f} {y:.1f}L{a:.1f} {b:.1f}" stroke="currentColor" stroke-opacity="0.2"/>')
         anchor = "middle" if abs(c - x) < 9 else "start" if c > x else "end"
         parts.append(f'<text x="{c:.1f}" y="{d + 4:.1f}" text-anchor="{anchor}">{escape(_short(path[0]))}</text>')

@@ -17,7 +17,7 @@ from typing import Annotated, Protocol, TypeVar
 import numpy as np
 from pydantic import BaseModel, Field
 
-from weighup.errors import InvalidInput, JobFailed
+from weighup.errors import BudgetExceeded, InvalidInput, JobFailed
 from weighup.judge.fence import fenced, shown
 from weighup.judge.prompt_files import prompt
 from weighup.models.metering import Meter
@@ -216,6 +216,9 @@ def synthesise(
         user = mix.fill(kind=kind, first=first, second=second)
         asked.append(Prompt(user, mix.system, mix.max_tokens, temperature=1.0, schema=_Mixed, seed=seed + turn))
     replies = model.generate(asked, meter=meter)
+    for reply in replies:
+        if isinstance(reply.error, BudgetExceeded):
+            raise reply.error
     written = [
         (pair, one.value.query) for pair, one in zip(pairs, replies, strict=True) if isinstance(one.value, _Mixed)
     ]

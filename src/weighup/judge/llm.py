@@ -2,7 +2,8 @@
 
 The verdict is JSON of a fixed schema, reasons first and verdict last; or, `by="probability"`, what the model would say
 next is weighed (score levels by their expectation: G-Eval, Liu et al. 2023, arXiv 2303.16634, section 2). All
-prompts of a call go to the model in one batch. Judged text is fenced (`fence`), never cut: what is too long is refused.
+prompts of a call go to the model in one batch. Judged text is fenced, and what a response says to its judge is taken
+out (`fence`); it is never cut: what is too long is refused.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, JsonValue
 
 from weighup.errors import BudgetExceeded, InvalidInput, WeighupError
+from weighup.judge.fence import stripped
 from weighup.judge.llm_forms import (
     FORMS,
     NEEDS,
@@ -31,9 +33,11 @@ from weighup.models.backend import Transient
 from weighup.models.endpoint import Rejected
 from weighup.models.metering import Meter, Usage
 from weighup.models.types import Choice, LanguageModel, Prompt, Question, Reply
+from weighup.texts import shorten
 
 By = Literal["json", "probability"]
 Unfit = Literal["error", "invalid"]
+Defence = Literal["strip", "fence", "none"]
 _KINDS: dict[str, Kind] = {"pair": "pair", "score": "score", "rank": "rank"}
 _REFUSES = re.compile(
     r"refus|content.?(?:filter|policy)|safety|sorry|can(?:no|')t (?:help|assist|judge)|unable to", re.I
@@ -49,7 +53,9 @@ class LLMJudge:
     argument) says what it asks for. `scale`: least and greatest score. `ties`: whether a pair may tie.
     `temperature`: with `item.sample` as seed (plus `seed`), other samples are other draws. `context`: tokens that the
     model takes, None: what the embedded model says, else no limit here. `unfit`: an empty or over-long item is an
-    error, or becomes `invalid` where the rest is to be judged all the same.
+    error, or becomes `invalid` where the rest is to be judged all the same. `defence`: against responses that speak to
+    their judge: `strip` takes such sentences out and tells of it in `rationale`, `fence` leaves them between marks,
+    `none` shows the bare text (to measure what the others are worth).
 
     Judgements: certainty and scores are probabilities where asked `by="probability"`. A reply that stays unusable is
     `invalid`, a refusal `refused`, and what no server answered (or no budget was left for) `waiting`: ask again.
@@ -69,12 +75,15 @@ class LLMJudge:
         seed: int = 0,
         context: int | None = None,
         unfit: Unfit = "error",
+        defence: Defence = "strip",
         folder: Path | None = None,
         meter: Meter | None = None,
     ) -> None:
         """Raises InvalidInput for a prompt that is not there, lacks what its form must show, or does not fit `by`."""
         if by not in ("json", "probability"):
             raise InvalidInput(f"by: json or probability, not {by!r}")
+        if defence not in ("strip", "fence", "none"):
+            raise InvalidInput(f"defence: strip, fence or none, not {defence!r}")
         if not scale[0] < scale[1]:
             raise InvalidInput(f"scale: {scale} does not rise")
         if by == "probability" and prompt in ("pair", "score"):
@@ -95,6 +104,7 @@ class LLMJudge:
         self.model, self.meter = model, meter
         self.name = name or f"{model.name}/{self.file.name}"
         self.scale, self.ties, self.temperature, self.seed, self.unfit = scale, ties, temperature, seed, unfit
+        self.defence: Defence = defence
         self.prompts = self.file.told
         self.concurrency: int | None = getattr(model, "concurrency", None)
         backend = getattr(model, "backend", None)
@@ -114,6 +124,7 @@ class LLMJudge:
             "ties": self.ties,
             "temperature": self.temperature,
             "seed": self.seed,
+            "defence": self.defence,
         }
 
     def judge(self, items: Sequence[Item], rubric: Rubric | None = None) -> list[Judgement]:
@@ -122,7 +133,8 @@ class LLMJudge:
         Raises InvalidInput naming an item that is empty, over-long or of the wrong number of responses, before anything
         is asked; and the model's error where not one of the items could be put to it.
         """
-        messages = [self._messages(item, rubric) for item in items]
+        defended = [_without_orders(item) if self.defence == "strip" else (item, "") for item in items]
+        messages = [self._messages(item, rubric) for item, _ in defended]
         asked = [(item, text) for item, some in zip(items, messages, strict=True) for text in some or ()]
         if self.by == "probability":
             got: Sequence[Reply | Choice] = self._chosen([text for _, text in asked])
@@ -131,8 +143,8 @@ class LLMJudge:
         _reached(got)
         rest = iter(got)
         return [
-            self._unfit(item) if some is None else self._judged(item, [next(rest) for _ in some])
-            for item, some in zip(items, messages, strict=True)
+            self._unfit(item) if some is None else self._judged(item, [next(rest) for _ in some], told)
+            for item, some, (_, told) in zip(items, messages, defended, strict=True)
         ]
 
     def _messages(self, item: Item, rubric: Rubric | None) -> list[str] | None:
@@ -144,7 +156,8 @@ class LLMJudge:
         verdicts = " or ".join((", ".join(f'"{one}"' for one in self._answers[:-1]), f'"{self._answers[-1]}"'))
         low, high = self.scale
         try:
-            some = filled(self.file, self.form, item, rubric, verdicts=verdicts, low=f"{low:g}", high=f"{high:g}")
+            fill = {"verdicts": verdicts, "low": f"{low:g}", "high": f"{high:g}"}
+            some = filled(self.file, self.form, item, rubric, fence=self.defence != "none", **fill)
             for text in some:
                 self._fits(item, text)
         except InvalidInput:
@@ -185,7 +198,7 @@ class LLMJudge:
         answers = self._levels or self._answers
         return self.model.choose([Question(text, answers, self.file.system) for text in texts], meter=self.meter)
 
-    def _judged(self, item: Item, got: Sequence[Reply | Choice]) -> Judgement:
+    def _judged(self, item: Item, got: Sequence[Reply | Choice], told: str) -> Judgement:
         usage = sum((_spent(one.usage) for one in got), Spent())
         said: dict[str, Any] = {"kind": self.kind, "usage": usage, "prompts": self.prompts}
         errors = [one.error for one in got if one.error is not None]
@@ -193,6 +206,8 @@ class LLMJudge:
             said |= {"status": status_of(errors[0]), "rationale": str(errors[0])}
         else:
             said |= self._said(got)
+        if told:
+            said["rationale"] = f"{told}\n{said.get('rationale', '')}".strip()
         return answered(item, self.name, **said)
 
     def _said(self, got: Sequence[Reply | Choice]) -> dict[str, Any]:
@@ -218,6 +233,23 @@ class LLMJudge:
 
     def _unfit(self, item: Item) -> Judgement:
         return answered(item, self.name, kind=self.kind, status="invalid", rationale="empty or too long to be judged")
+
+
+def _without_orders(item: Item) -> tuple[Item, str]:
+    """The item without what its responses say to the judge, and what is told of that; the item itself if nothing."""
+    both = [stripped(one.text) for one in item.responses]
+    if not any(taken for _, taken in both):
+        return item, ""
+    responses = tuple(
+        one.model_copy(update={"text": left}) if taken else one
+        for one, (left, taken) in zip(item.responses, both, strict=True)
+    )
+    told = [
+        f"Taken out of response {n}, as said to the judge: {shorten(' '.join(taken), 300)}"
+        for n, (_, taken) in enumerate(both, 1)
+        if taken
+    ]
+    return item.model_copy(update={"responses": responses}), "\n".join(told)
 
 
 def status_of(error: WeighupError) -> Status:

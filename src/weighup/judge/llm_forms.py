@@ -80,8 +80,11 @@ def levels(scale: tuple[float, float]) -> tuple[str, ...]:
     return tuple(str(n) for n in range(int(low), int(high) + 1))
 
 
-def filled(file: PromptFile, form: str, item: Item, rubric: Rubric | None, **more: str) -> list[str]:
-    """The user messages for an item: one, or one a response where responses are scored alone, in shown order.
+def filled(
+    file: PromptFile, form: str, item: Item, rubric: Rubric | None, *, fence: bool = True, **more: str
+) -> list[str]:
+    """The user messages for an item: one, or one a response where responses are scored alone, in shown order. Without
+    `fence`, judged text stands there as it is.
 
     Raises InvalidInput naming an item with an empty prompt or an empty response.
     """
@@ -92,17 +95,22 @@ def filled(file: PromptFile, form: str, item: Item, rubric: Rubric | None, **mor
         if not shown(text).strip():
             number = len(texts) - place if item.order == "swapped" else place + 1
             raise InvalidInput(f"item {item.id}: response {number} is empty")
+    mark = fenced if fence else _as_it_is
+
+    def optional(text: str | None, name: str) -> str:
+        return mark(text, name=name) if text is not None and text.strip() else _NONE
+
     given = {
-        "question": fenced(item.prompt, name="request"),
-        "context": _optional(item.context, "background"),
-        "reference": _optional(item.reference, "reference"),
-        "persona": _optional(item.persona, "persona"),
+        "question": mark(item.prompt, name="request"),
+        "context": optional(item.context, "background"),
+        "reference": optional(item.reference, "reference"),
+        "persona": optional(item.persona, "persona"),
         "rubric": in_words(rubric),
         **more,
     }
     if form.startswith("score"):
-        return [file.fill(**given, response=fenced(text, name="response")) for text in texts]
-    marked = [fenced(text, name=f"response_{n}") for n, text in enumerate(texts, 1)]
+        return [file.fill(**given, response=mark(text, name="response")) for text in texts]
+    marked = [mark(text, name=f"response_{n}") for n, text in enumerate(texts, 1)]
     if form == "rank":
         listed = "\n\n".join(f"Response {n}:\n{text}" for n, text in enumerate(marked, 1))
         return [file.fill(**given, responses=listed, count=str(len(marked)))]
@@ -130,5 +138,5 @@ def _lines(one: Criterion, depth: int) -> list[str]:
     return own + [line for child in one.children for line in _lines(child, depth + 1)]
 
 
-def _optional(text: str | None, name: str) -> str:
-    return fenced(text, name=name) if text is not None and text.strip() else _NONE
+def _as_it_is(text: str, *, name: str) -> str:
+    return shown(text)

@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,9 @@ from weighup.judge.pre_exam import Exam, Marks, Rule, mean_of, pairs_of, sit
 from weighup.judge.types import Item, Judge, Judgement, unique
 from weighup.metrics.estimate import Estimate
 from weighup.registry import Method
+
+if TYPE_CHECKING:
+    from weighup.arena.board import Leaderboard
 
 METHOD = Method(
     name="pre",
@@ -93,6 +96,18 @@ class PeerReview:
     def weights(self) -> dict[str, float]:
         """The weights of the admitted, which sum to 1."""
         return {one.name: one.weight for one in self.reviewers if not one.why}
+
+    def elo(self, *, k: float = 32.0, orders: int = 100, seed: int = 0) -> Leaderboard:
+        """The ranking by Elo on random orders of the games, as the authors' code has it too. Raises InvalidInput where
+        no pairs were judged."""
+        from weighup.arena.elo import elo
+        from weighup.arena.types import Match, Winner
+
+        winners: dict[int, Winner] = {1: "a", 0: "tie", -1: "b"}
+        matches = [Match(one.first, one.second, winners[one.result], item=one.item_id) for one in self.games]
+        if not matches:
+            raise InvalidInput("peer review: no pairs were judged, so there are no games to rate")
+        return elo(matches, k=k, orders=orders, seed=seed)
 
 
 def peer_review(

@@ -204,8 +204,20 @@ def _judge_all(
                 advance(len(rows))
 
     # Threads begin without the context of who starts them, such as the folder that prompts are taken from.
-    batches = [(copy_context(), left[at : at + batch]) for at in range(0, len(left), batch)]
+    batches = [(copy_context(), places) for places in _cut(left, batch, overlap)]
     side_by_side(one, batches, workers=overlap, leave_behind=True)
+
+
+def _cut(left: Sequence[int], batch: int, overlap: int) -> Iterator[Sequence[int]]:
+    """Batches. Those that begin together rise in size where others follow: else all would end together, and their last
+    calls, which wait to be tried again, would leave the model's other places empty."""
+    sizes = [-(-batch * n // overlap) for n in range(1, overlap)] if len(left) > batch * overlap else []
+    at = 0
+    for size in sizes:
+        yield left[at : at + size]
+        at += size
+    for start in range(at, len(left), batch):
+        yield left[start : start + batch]
 
 
 def _belong(items: Sequence[Item], said: Sequence[Judgement], name: str) -> None:

@@ -24,7 +24,7 @@ from weighup.models.instances import shared
 from weighup.models.metering import Hold, Meter, Usage
 from weighup.models.retries import retried
 from weighup.models.side_by_side import side_by_side
-from weighup.models.structured import asked_again, read_json, with_instruction
+from weighup.models.structured import asked_again, json_schema, read_json, with_instruction
 from weighup.models.types import Choice, Prompt, Question, Reply
 from weighup.settings import ModelSettings, Price
 
@@ -124,7 +124,7 @@ class Client:
             "temperature": prompt.temperature,
             "stop": prompt.stop,
             "seed": prompt.seed,
-            "schema": prompt.schema.model_json_schema() if prompt.schema else None,
+            "schema": json_schema(prompt.schema) if prompt.schema else None,
         }
         answer = self._ask(
             "write", request, prompt.max_tokens, lambda t: self.backend.write(prompt, messages, timeout=t), tally

@@ -22,6 +22,7 @@ from weighup.models.catalogue import asset, require
 from weighup.models.engine import Completion, ContextExceeded, EngineTimeout, LlamaEngine
 from weighup.models.instances import shared
 from weighup.models.onnx_encoder import fingerprint
+from weighup.models.structured import json_schema
 from weighup.models.types import Prompt, Question
 from weighup.settings import ModelSettings
 
@@ -75,7 +76,7 @@ class EmbeddedBackend:
             "stop": list(prompt.stop),
         }
         if prompt.schema is not None:
-            schema = {"name": prompt.schema.__name__, "schema": prompt.schema.model_json_schema()}
+            schema = {"name": prompt.schema.__name__, "schema": json_schema(prompt.schema)}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
         done = self._fitting(messages, body, time.monotonic() + timeout)
         return Wrote(done.text, done.tokens_in, done.tokens_out)

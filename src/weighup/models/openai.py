@@ -16,7 +16,7 @@ from typing import Any
 from weighup.models.answers import weigh_answers
 from weighup.models.backend import Message, NoProbabilities, Transient, Weighed, Wrote, counted, opening
 from weighup.models.endpoint import Endpoint, Rejected
-from weighup.models.structured import with_instruction
+from weighup.models.structured import json_schema, with_instruction
 from weighup.models.types import Prompt, Question
 from weighup.settings import ModelSettings
 
@@ -140,7 +140,7 @@ def _format(prompt: Prompt, form: str) -> dict[str, Any]:
         return {}
     if form == "json_object":
         return {"response_format": {"type": "json_object"}}
-    schema = {"name": prompt.schema.__name__, "schema": prompt.schema.model_json_schema()}
+    schema = {"name": prompt.schema.__name__, "schema": json_schema(prompt.schema)}
     return {"response_format": {"type": "json_schema", "json_schema": schema}}
 
 

@@ -13,7 +13,10 @@ from page_samples import HOSTILE, Desk, Parsed
 from weighup.serve.page.assets import HTMX, HTMX_SHA256, assets
 from weighup.serve.page.render import POLICY
 
-PATHS = ("/", "/verdicts", "/stories", "/feeds", "/review", "/search", "/search?q=bridge", "/model", "/signin")
+PATHS = (
+    "/", "/verdicts", "/stories", "/feeds", "/review", "/arena", "/arena/board", "/search", "/search?q=bridge",
+    "/model", "/signin",
+)  # fmt: skip
 SAMPLES = ("fake", "real", "open", "none", "hostile", "moved")
 
 

@@ -14,7 +14,7 @@ from weighup.serve.db.records import VerdictFilter
 from weighup.serve.page import session
 from weighup.serve.page.session import Sessions
 
-PAGES = ("/", "/verdicts", "/stories", "/feeds", "/review", "/search", "/model")
+PAGES = ("/", "/verdicts", "/stories", "/feeds", "/review", "/arena", "/search", "/model")
 NOBODY = "00000000-0000-4000-8000-000000000000"
 
 
@@ -118,6 +118,7 @@ def forms(ids: dict[str, uuid.UUID]) -> Iterator[tuple[str, dict[str, str]]]:
     yield f"/verdicts/{ids['fake']}/again", {}
     yield f"/verdicts/{ids['fake']}/without", {}
     yield f"/review/{ids['fake']}", {"label": "real"}
+    yield f"/arena/{NOBODY}", {"winner": "a"}
     yield "/feeds", {"url": "https://www.example.net/rss"}
     yield f"/feeds/{NOBODY}/remove", {}
     yield "/signout", {}
@@ -177,10 +178,14 @@ def test_a_link_from_another_site_leads_on_by_itself(keyed: Desk, filled: dict[s
 @pytest.mark.parametrize(
     ("scopes", "open_to", "closed_to"),
     [
-        (("read",), ("/verdicts", "/stories", "/search", "/feeds", "/model", "/"), ("/review",)),
+        (
+            ("read",),
+            ("/verdicts", "/stories", "/search", "/feeds", "/model", "/"),
+            ("/review", "/arena", "/arena/board"),
+        ),
         (("check",), ("/", "/model"), ("/verdicts", "/review", "/search", "/feeds", "/stories")),
-        (("review",), ("/review", "/model"), ("/", "/verdicts", "/feeds")),
-        (("feeds",), ("/feeds", "/model"), ("/", "/verdicts", "/review")),
+        (("review",), ("/review", "/arena", "/arena/board", "/model"), ("/", "/verdicts", "/feeds")),
+        (("feeds",), ("/feeds", "/model"), ("/", "/verdicts", "/review", "/arena")),
         (("admin",), PAGES, ()),
     ],
     ids=str,

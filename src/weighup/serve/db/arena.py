@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from sqlalchemy import ColumnElement, exists, func, select, update
 from sqlalchemy.orm import Session
@@ -71,7 +71,7 @@ class ArenaVote:
 
 @dataclass(slots=True)
 class Loaded:
-    """What loading did: items that were `added`, `changed` (judgements, or taken out or in), and `known` as they are."""
+    """What loading did: items `added`, `changed` (their meta, or taken out or in), and `known` as they are."""
 
     added: int = 0
     changed: int = 0
@@ -191,7 +191,8 @@ class Arena:
             for row, key in session.execute(query, execution_options={"yield_per": _STREAM}):
                 ranking = None if row.ranking is None else tuple(tuple(group) for group in row.ranking)
                 shown: tuple[str, ...] = tuple(row.shown)
-                yield ArenaVote(row.id, key, row.voter, shown, row.winner, ranking, row.at, row.seconds)
+                winner = cast(Winner | None, row.winner)
+                yield ArenaVote(row.id, key, row.voter, shown, winner, ranking, row.at, row.seconds)
 
     def judged(self, tenant: str) -> dict[str, dict[str, str | None]]:
         """Of pairs that somebody voted on: by the file's id and by judge, the system that won; None: a tie."""
@@ -237,7 +238,7 @@ def _waiting(tenant: str, voter: str) -> tuple[ColumnElement[bool], ...]:
     voted = exists().where(
         ArenaVoteRow.tenant == tenant, ArenaVoteRow.item_id == ArenaItemRow.id, ArenaVoteRow.voter == voter
     )
-    return ArenaItemRow.tenant == tenant, ArenaItemRow.active, ~voted
+    return ArenaItemRow.tenant == tenant, ArenaItemRow.active.is_(True), ~voted
 
 
 def _ranking(shown: Sequence[str], places: Sequence[int]) -> list[list[str]]:

@@ -26,17 +26,19 @@ def write_matches(votes: Iterable[ArenaVote], path: Path) -> int:
     """The votes on pairs, as .csv or .jsonl; how many. Raises InvalidInput for the path."""
     if path.suffix.lower() not in (".csv", ".jsonl"):
         raise InvalidInput(f"{path}: of unknown kind {path.suffix!r}; votes go to .csv or .jsonl")
-    rows = (_match(vote) for vote in votes if vote.winner is not None)
     count = 0
     with _whole(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
-        if path.suffix.lower() == ".jsonl":
-            for count, row in enumerate(rows, 1):
-                file.write(f"{json.dumps(row, ensure_ascii=False)}\n")
-        else:
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            for count, row in enumerate(rows, 1):
-                writer.writerow(row)
+        table = csv.DictWriter(file, COLUMNS, lineterminator="\n") if path.suffix.lower() == ".csv" else None
+        if table is not None:
+            table.writeheader()
+        for vote in votes:
+            if vote.winner is None:
+                continue
+            if table is not None:
+                table.writerow(_match(vote))
+            else:
+                file.write(f"{json.dumps(_match(vote), ensure_ascii=False)}\n")
+            count += 1
     return count
 
 

@@ -48,6 +48,7 @@ ROOMS = (
     ("/stories", "Stories", "read"),
     ("/feeds", "Feeds", "read"),
     ("/review", "Review", "review"),
+    ("/arena", "Arena", "review"),
     ("/search", "Search", "read"),
     ("/model", "Model", "read"),
 )

@@ -31,14 +31,51 @@
     if (now && heard.textContent !== now.getAttribute("data-heard")) heard.textContent = now.getAttribute("data-heard");
   });
 
-  // The review queue by keyboard. Off where the box is not ticked (WCAG 2.1.4), which is remembered.
-  var queue = document.querySelector(".queue"), box = document.getElementById("keys");
-  if (!queue || !box) return;
+  // Keyboard shortcuts. Off where the box is not ticked (WCAG 2.1.4), which is remembered.
+  var queue = document.querySelector(".queue"), arena = document.querySelector("[data-arena]");
+  var box = document.getElementById("keys");
+  if (!box) return;
   try { box.checked = localStorage.getItem("keys") !== "off"; } catch (_) { /* no memory: on */ }
   box.addEventListener("change", function () {
     try { localStorage.setItem("keys", box.checked ? "on" : "off"); } catch (_) { /* for this page only */ }
   });
 
+  // The arena by keyboard: votes on a pair, places in a set.
+  if (arena) {
+    var answers = Array.prototype.slice.call(arena.querySelectorAll("[data-answer]")), sent = false;
+    arena.addEventListener("submit", function (event) {
+      if (sent) { event.preventDefault(); return; }
+      sent = true;
+      say("Your vote is sent.");
+    });
+    document.addEventListener("keydown", function (event) {
+      var key = event.key, at = answers.indexOf(document.activeElement && document.activeElement.closest("[data-answer]"));
+      if (!box.checked || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+      // In a field, and in a region that scrolls, keys do what they do anywhere.
+      if (event.target.closest("input:not([type=checkbox]), textarea, select, .scroll")) return;
+      if (key === "ArrowLeft" || key === "ArrowRight") {
+        at = at < 0 ? 0 : at + (key === "ArrowRight" ? 1 : -1);
+        answers[Math.max(0, Math.min(at, answers.length - 1))].focus();
+        event.preventDefault();
+      } else if (/^[a-z]$/i.test(key)) {
+        var button = arena.querySelector('button[data-key="' + key.toLowerCase() + '"]');
+        if (button) { event.preventDefault(); button.click(); }
+      } else if (/^[1-9]$/.test(key) && at >= 0) {
+        var place = answers[at].querySelector('input[type=radio][value="' + key + '"]');
+        if (!place) return;
+        place.checked = true;
+        say(answers[at].querySelector("h2").textContent + ": place " + key);
+        if (answers[at + 1]) answers[at + 1].focus();
+        event.preventDefault();
+      } else if (key === "Enter" && at >= 0 && document.activeElement === answers[at] && arena.querySelector("input[type=radio]")) {
+        event.preventDefault();
+        arena.requestSubmit();
+      }
+    });
+  }
+  if (!queue) return;
+
+  // The review queue by keyboard.
   function rows() { return Array.prototype.slice.call(queue.querySelectorAll("[data-row]")); }
   function here() { var row = document.activeElement && document.activeElement.closest("[data-row]"); return row ? rows().indexOf(row) : -1; }
   function go(place) {

@@ -33,9 +33,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_arena_item")),
         sa.UniqueConstraint("tenant", "key", name=op.f("uq_arena_item_tenant_key")),
     )
-    op.create_index(
-        op.f("ix_arena_item_tenant_active_votes_id"), "arena_item", ["tenant", "active", "votes", "id"]
-    )
+    op.create_index(op.f("ix_arena_item_tenant_active_votes_id"), "arena_item", ["tenant", "active", "votes", "id"])
     op.create_table(
         "arena_vote",
         sa.Column("id", sa.Uuid(), nullable=False),
