@@ -172,7 +172,9 @@ def serving(folder: Path, count: int, latency: float) -> Iterator[Served]:
 
 def held(given: dict[str, int], latency: float) -> float:
     """Seconds that one place is taken by what the server gave: a 429 takes none, no answer takes the whole timeout."""
-    return latency * sum(given.get(kind, 0) for kind in ("verdict", "500", "junk")) + TIMEOUT * given.get("no answer", 0)
+    return latency * sum(given.get(kind, 0) for kind in ("verdict", "500", "junk")) + TIMEOUT * given.get(
+        "no answer", 0
+    )
 
 
 def bare(served: Served, made: list[Item], seed: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What `judge_run.py` needs around it: a model server on loopback that fails by plan, and a bare client to compare with.
+"""What `judge_run.py` needs around it: a model server on loopback that fails by plan, and a bare client beside it.
 
 The server runs as `python judge_run_server.py LATENCY` and prints its port. It knows an item by the words
 "item N" in what is asked, and says the same of it whenever it is asked.

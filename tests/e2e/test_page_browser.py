@@ -419,7 +419,7 @@ def test_what_comes_of_a_form_is_clean_for_axe(browser: Browser, own: Desk, sche
         own.served.reader.go.clear()
         page.get_by_role("button", name="Check", exact=True).click()
         page.locator(".stages .present", has_text="Being checked").wait_for()
-        assert page.locator("#heard").inner_text() == "Being checked: 0 of 2"
+        page.locator("#heard", has_text="Being checked: 0 of 2").wait_for(state="attached")
         found += axe(page)
         own.served.reader.go.set()
         page.locator("#progress .line.real").wait_for()

@@ -126,6 +126,21 @@ def test_batches_are_as_large_as_the_model_can_use(tmp_path: Path, at_once: int 
     assert max(Sized.sizes) == 2 * largest
 
 
+def test_batches_that_begin_together_end_one_after_the_other(tmp_path: Path) -> None:
+    class Sized(Counting):
+        sizes: list[int] = []  # noqa: RUF012
+
+        def judge(self, items: Sequence[Item], rubric: Rubric | None = None) -> list[Judgement]:
+            with self.lock:
+                self.sizes.append(len(items))
+            return super().judge(items, rubric)
+
+    judge = Sized()
+    assert run(judge, ITEMS, tmp_path / "log.db", batch=8, overlap=4).complete
+    assert sorted(Sized.sizes) == [2, 4, 6, 6, 8, 8, 8, 8]
+    assert set(judge.asked.values()) == {1}
+
+
 def test_equal_runs_write_equal_files(tmp_path: Path) -> None:
     for name, overlap in (("a", 1), ("b", 4)):
         run(Counting(), ITEMS, tmp_path / f"{name}.db", batch=3, overlap=overlap)

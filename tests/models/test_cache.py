@@ -7,6 +7,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -83,3 +84,22 @@ def test_a_database_that_somebody_holds_is_gone_without(tmp_path: Path, monkeypa
         holder.rollback()
         holder.close()
     assert json.dumps(cache.get("key")) == '{"text": "x"}'
+
+
+def test_threads_wait_for_their_turn_and_no_answer_is_lost(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cache = RequestCache(tmp_path, size=1_000_000)
+    with ThreadPoolExecutor(64) as threads:
+        list(threads.map(lambda n: cache.put(str(n), {"text": n}), range(400)))
+        assert list(threads.map(lambda n: cache.get(str(n)), range(400))) == [{"text": n} for n in range(400)]
+    assert not caplog.records
+
+
+def test_a_turn_that_never_comes_is_gone_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("weighup.models.cache._LONGEST_WAIT", 0.05)
+    cache = RequestCache(tmp_path, size=1_000_000)
+    with cache._turn():
+        cache.put("key", {"text": "x"})
+    assert "cannot be used (other threads hold it)" in caplog.text
+    assert cache.get("key") is None

@@ -1,4 +1,4 @@
-"""`weighup arena rate|simulate|next`: leaderboards from votes, how many votes it takes, and what to compare next."""
+"""`weighup arena rate|simulate|next|load|votes`: leaderboards from votes, how many votes it takes, and what to compare next."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from weighup.cli import arena_votes
 from weighup.cli.rows import Format, Out
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ VoteFile = Annotated[
         help="Votes, .csv .jsonl .parquet: model_a, model_b, winner; for ksort and plackett-luce ranking, or rank_1, …"
     ),
 ]
+app.command("load")(arena_votes.load)
+app.command("votes")(arena_votes.votes)
 MatchFile = Annotated[Path, typer.Argument(help="Votes, .csv .jsonl .parquet: model_a, model_b, winner.")]
 Method = Annotated[str, typer.Option("--method", help=f"{', '.join(METHODS)}.")]
 Seed = Annotated[int, typer.Option("--seed", help="Of what is drawn at random.")]

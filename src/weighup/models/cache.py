@@ -12,6 +12,8 @@ import json
 import logging
 import sqlite3
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +42,8 @@ class RequestCache:
     def get(self, key: str) -> dict[str, Any] | None:
         """The kept answer, or None."""
         try:
-            text = self._disk().get(key)
+            with self._turn():
+                text = self._disk().get(key)
             found = json.loads(text) if isinstance(text, str) else None
             return found if isinstance(found, dict) else None
         except self._errors() as error:
@@ -50,9 +53,22 @@ class RequestCache:
     def put(self, key: str, answer: dict[str, Any]) -> None:
         """Keep an answer."""
         try:
-            self._disk().set(key, json.dumps(answer))
+            with self._turn():
+                self._disk().set(key, json.dumps(answer))
         except self._errors() as error:
             self._give_up(error)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """One thread of this process at a time: SQLite lets those that wait for its lock try again by chance, and of
+        hundreds of threads one may wait for ever. Raises TimeoutError."""
+        lock = shared(("requests, turns", self.folder), threading.Lock)
+        if not lock.acquire(timeout=_LONGEST_WAIT):
+            raise TimeoutError("other threads hold it")
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _disk(self) -> Any:
         return shared(("requests", self.folder, self.size), self._open)
@@ -83,4 +99,5 @@ class RequestCache:
 
     def _give_up(self, error: Exception) -> None:
         if self._told.acquire(blocking=False):
-            log.warning("request cache in %s cannot be used (%s); going on without it", self.folder, error)
+            reason = str(error) or type(error).__name__
+            log.warning("request cache in %s cannot be used (%s); going on without it", self.folder, reason)
