@@ -1,4 +1,4 @@
-"""`weighup arena rate|simulate|next|load|votes`: leaderboards from votes, how many votes it takes, and what to compare next."""
+"""`weighup arena rate|simulate|next|load|votes`: leaderboards, how many votes it takes, what to compare next."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from weighup.errors import InvalidInput, JobFailed, WeighupError
 from weighup.judge.fence import fenced
 from weighup.judge.prompt_files import prompt
 from weighup.judge.types import Spent
-from weighup.models.metering import Meter, Usage
+from weighup.models.metering import Meter
 from weighup.models.types import LanguageModel, Prompt, Reply
 
 LONGEST = 20_000
@@ -247,7 +247,7 @@ def speak(asked: Sequence[tuple[Player, Transcript]], *, meter: Meter | None = N
     for model, places, prompts in waiting.values():
         for place, reply in zip(places, generated(model, prompts, meter=meter), strict=True):
             failure = "" if reply.error is None else f"{model.name}: {reply.error}"
-            found[place] = Said(reply.text, spent(reply.usage), failure)
+            found[place] = Said(reply.text, Spent.of(reply.usage), failure)
     return found
 
 
@@ -257,17 +257,6 @@ def generated(model: LanguageModel, prompts: Sequence[Prompt], *, meter: Meter |
     if len(replies) != len(prompts):
         raise JobFailed(f"model {model.name}: gave {len(replies)} replies to {len(prompts)} prompts")
     return replies
-
-
-def spent(usage: Usage) -> Spent:
-    """A model's usage as part of a record."""
-    return Spent(
-        calls=usage.calls,
-        tokens_in=usage.tokens_in,
-        tokens_out=usage.tokens_out,
-        seconds=usage.seconds,
-        usd=usage.usd,
-    )
 
 
 def as_text(transcript: Transcript, speaker: str = "") -> str:

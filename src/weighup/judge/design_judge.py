@@ -23,7 +23,6 @@ from typing import Literal
 import numpy as np
 
 from weighup.errors import BudgetExceeded, InvalidInput, JobFailed
-from weighup.judge.converse import spent as spent_on
 from weighup.judge.design_judge_agents import (
     ALLOWED,
     MEASURES,
@@ -171,7 +170,7 @@ def design_judge(
             raise reply.error
         candidate = evaluation.of(proposal(reply.value, tried), best)
         tried.append(candidate.round)
-        spent = spent + spent_on(reply.usage) + candidate.usage
+        spent = spent + Spent.of(reply.usage) + candidate.usage
         rise = 0.0
         if candidate.round.outcome == "kept":
             rise = candidate.round.agreement.value - best.round.agreement.value

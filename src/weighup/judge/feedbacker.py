@@ -25,7 +25,6 @@ import numpy as np
 from pydantic import BaseModel, Field, create_model
 
 from weighup.errors import BudgetExceeded, InvalidInput, JobFailed
-from weighup.judge.converse import spent
 from weighup.judge.fence import fenced, shown
 from weighup.judge.llm import status_of
 from weighup.judge.prompt_files import prompt
@@ -258,7 +257,7 @@ class CriteriaJudge:
                 self._known[item.id] = float(row @ weights)
             if note:
                 notes.append(f"baseline: {note}")
-        usage = sum((spent(one.usage) for one in (*replies, *([baseline] if baseline else []))), Spent())
+        usage = sum((Spent.of(one.usage) for one in (*replies, *([baseline] if baseline else []))), Spent())
         known = self._known.get(item.id)
         return Scored(item.id, rubric, table, table @ weights, known, tuple(status), tuple(notes), usage)
 

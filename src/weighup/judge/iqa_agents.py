@@ -17,7 +17,6 @@ from weighup.judge.converse import (
     filled,
     generated,
     number,
-    spent,
 )
 from weighup.judge.converse_answers import listed, stated
 from weighup.judge.fence import fenced
@@ -178,7 +177,7 @@ def _rating(one: ToRate, reply: Reply) -> IqaRating:
         {
             "talk": one.transcript.id,
             "persona": one.persona.name if one.persona else None,
-            "usage": spent(reply.usage),
+            "usage": Spent.of(reply.usage),
             "prompts": prompt("iqa_rate").told,
             **said,
         }

@@ -31,7 +31,7 @@ from weighup.judge.prompt_files import prompt as read_prompt
 from weighup.judge.types import Item, Judgement, Kind, Rubric, Spent, Status, answered, by_scores, two
 from weighup.models.backend import Transient
 from weighup.models.endpoint import Rejected
-from weighup.models.metering import Meter, Usage
+from weighup.models.metering import Meter
 from weighup.models.types import Choice, LanguageModel, Prompt, Question, Reply
 from weighup.texts import shorten
 
@@ -199,7 +199,7 @@ class LLMJudge:
         return self.model.choose([Question(text, answers, self.file.system) for text in texts], meter=self.meter)
 
     def _judged(self, item: Item, got: Sequence[Reply | Choice], told: str) -> Judgement:
-        usage = sum((_spent(one.usage) for one in got), Spent())
+        usage = sum((Spent.of(one.usage) for one in got), Spent())
         said: dict[str, Any] = {"kind": self.kind, "usage": usage, "prompts": self.prompts}
         errors = [one.error for one in got if one.error is not None]
         if errors:
@@ -297,13 +297,3 @@ def _scored(scores: list[float]) -> dict[str, Any]:
     elif len(scores) > 2:
         said["ranking"] = tuple(sorted(range(1, len(scores) + 1), key=lambda n: -scores[n - 1]))
     return said
-
-
-def _spent(usage: Usage) -> Spent:
-    return Spent(
-        calls=usage.calls,
-        tokens_in=usage.tokens_in,
-        tokens_out=usage.tokens_out,
-        seconds=usage.seconds,
-        usd=usage.usd,
-    )

@@ -129,7 +129,7 @@ class PersonalJudge:
         ]
         found = []
         for item, reply, before in zip(items, self.model.generate(asked, meter=self.meter), ordering, strict=True):
-            said: dict[str, Any] = {"prompts": told, "usage": _spent(reply) + before}
+            said: dict[str, Any] = {"prompts": told, "usage": Spent.of(reply.usage) + before}
             winner = _SIDES.get(getattr(reply.value, "choice", ""))
             if reply.error is not None:
                 said |= {"status": status_of(reply.error), "rationale": str(reply.error)}
@@ -180,7 +180,7 @@ class PersonalJudge:
         ]
         replies = self.model.generate(asked, meter=self.meter)
         some = [_picked(facts, reply, self.features) for facts, reply in zip(known, replies, strict=True)]
-        return some, [_spent(reply) for reply in replies]
+        return some, [Spent.of(reply.usage) for reply in replies]
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,8 +260,3 @@ def _picked(facts: Sequence[str], reply: Reply, features: Features) -> str:
     if not order:
         return " ".join(facts)
     return " ".join(facts[n - 1] for n in (order[:KEY] if features == "key" else order[-1:]))
-
-
-def _spent(reply: Reply) -> Spent:
-    one = reply.usage
-    return Spent(calls=one.calls, tokens_in=one.tokens_in, tokens_out=one.tokens_out, seconds=one.seconds, usd=one.usd)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Protocol
 
 from weighup.errors import InvalidInput, WeighupError
-from weighup.judge.converse import spent
 from weighup.judge.fence import fenced
 from weighup.judge.llm import status_of
 from weighup.judge.llm_forms import in_words
@@ -143,7 +142,7 @@ class ModelReviser:
         if cut and self.trim:
             ends = [end.end() for end in _END.finditer(text)]
             cut, text = not ends, text[: ends[-1]] if ends else text
-        return Draft(text, reply.error, cut, spent(reply.usage))
+        return Draft(text, reply.error, cut, Spent.of(reply.usage))
 
     def _prompt(self, task: Task, rubric: Rubric | None) -> Prompt:
         user = self.file.fill(

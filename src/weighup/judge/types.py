@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from weighup.errors import InvalidInput
+from weighup.models.metering import Usage
 
 Winner = Literal["1", "2", "tie"]
 Kind = Literal["pair", "score", "rank", "checklist"]
@@ -155,6 +156,11 @@ class Spent(_Frozen):
     tokens_out: int = 0
     seconds: float = 0.0
     usd: float = 0.0
+
+    @classmethod
+    def of(cls, usage: Usage) -> Spent:
+        """A model's usage."""
+        return cls(**{name: getattr(usage, name) for name in cls.model_fields})
 
     def __add__(self, other: Spent) -> Spent:
         return Spent(**{name: getattr(self, name) + getattr(other, name) for name in Spent.model_fields})
