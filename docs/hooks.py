@@ -14,8 +14,10 @@ from typing import Any
 from weighup.claims import as_markdown, stored
 
 NOT_YET = "*Not measured yet.*"
-PLAIN = ("scale", "load", "watch", "soak")
+PLAIN = ("scale", "load", "watch", "soak", "judge_run", "hostile_answers")
 """Results that are shown as they are, in `<!-- NAME results -->`."""
+ROWS = ("bradley_terry", "recommenders")
+"""Results with `rows`, shown as one table, what else they say below it."""
 MEASURED = re.compile(r"(<!-- measured: [^\n]+ -->\n).*?(\n<!-- measured: end -->)", re.DOTALL)
 
 # Of the data notes: n-grams and logistic regression, fitted on the set's own training part.
@@ -45,6 +47,8 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
         "<!-- transfer findings -->": lambda: found(results / "transfer.json"),
         "<!-- transfer results -->": lambda: verify(results / "transfer.json"),
         "<!-- time results -->": lambda: verify(results / "time.json"),
+        **{f"<!-- {name} results -->": lambda name=name: rows(results / f"{name}.json") for name in ROWS},
+        "<!-- judges results -->": lambda: judges(results / "judges.json"),
         "<!-- ablation results -->": lambda: ablations(results / "ablations.json"),
     }
     for mark, made in places.items():
@@ -171,6 +175,40 @@ def verify(path: Path) -> str:
 def plain(path: Path) -> str:
     """`flat`, where the file is there."""
     return flat(path) if path.is_file() else NOT_YET
+
+
+def rows(path: Path) -> str:
+    """What a benchmark says in one number each, then its rows as a table of their own."""
+    if not path.is_file():
+        return NOT_YET
+    told = json.loads(path.read_text(encoding="utf-8"))
+    columns = list(dict.fromkeys(name for row in told["rows"] for name in row))
+    alone = [[f"`{name}`", value] for name, value in told.items() if not isinstance(value, (dict, list))]
+    each = [[row.get(name, "") for name in columns] for row in told["rows"]]
+    return table(columns, each) + "\n\n" + table(["measure", "value"], alone)
+
+
+def judges(path: Path) -> str:
+    """Every recorded judge and panel on every set, with intervals."""
+    if not path.is_file():
+        return NOT_YET
+    told = json.loads(path.read_text(encoding="utf-8"))
+
+    def said(row: dict[str, Any], name: str) -> str:
+        one = row.get(name)
+        return "–" if one is None else f"{one['value']:.3f} ({one['low']:.3f} to {one['high']:.3f})"
+
+    names = {"one": "one order", "both": "both orders", "one_kappa": "κ, one order", "conflict": "conflicts"}
+    alone, panels = [], []
+    for which, about in told["sets"].items():
+        for name, row in about["judges"].items():
+            alone.append([which, name, *(said(row, key) for key in (*names, "at_80"))])
+        for name, row in about["panels"].items():
+            panels.append([which, name, *(said(row, key) for key in ("equal", "exam", "exam_at_80", "best"))])
+    lines = "\n".join(f"- {line}" for line in told["lines"])
+    head = ["set", "judge", *names.values(), "at 80 % coverage"]
+    panel = ["set", "panel", "equal weights", "exam weights", "at 80 % coverage", "best member"]
+    return "\n\n".join((lines, table(panel, panels), table(head, alone)))
 
 
 def flat(path: Path) -> str:
