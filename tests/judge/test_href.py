@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from weighup.errors import InvalidInput
 from weighup.judge.href import CompositeJudge, Development, href, standard_methods
-from weighup.judge.href_choice import LEAST, agreement, agreements, pick, votes_table
+from weighup.judge.href_choice import LEAST, agreement, agreements, family_wise, pick, votes_table
 from weighup.judge.recorded import RecordedJudge
 from weighup.judge.types import Item, Judgement, Winner
 from weighup.metrics.agreement import leave_one_out_agreement
@@ -230,3 +230,9 @@ def test_bad_input_is_refused_at_the_door() -> None:
         href(methods, dev, [pair("x").model_copy(update={"responses": pair("x").responses[:1]})])
     with pytest.raises(InvalidInput, match="no method c"):
         CompositeJudge(methods, {"extract": "c"}, "a", name="own")
+
+
+def test_correcting_for_all_choices_grows_with_their_number() -> None:
+    assert family_wise(1, 1) == 0.0  # nothing to choose
+    assert family_wise(1, 2) == pytest.approx(1.645, abs=0.001)
+    assert family_wise(5, 44) == pytest.approx(3.500, abs=0.01)

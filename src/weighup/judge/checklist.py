@@ -20,7 +20,7 @@ from weighup.judge.types import Criterion, Item, Judge, Judgement, Rubric, uniqu
 from weighup.metrics.extras import need
 
 Rule = Literal["mean", "weighted", "gate", "sequential", "f1"]
-Regressor = Literal["trees", "linear"]
+Regressor = Literal["trees", "linear", "rising"]
 RULES = ("mean", "weighted", "gate", "sequential", "f1")
 TREES, DEPTH, SEED = 10, 2, 42
 """RocketEval's extremely randomised trees: how many, how deep, and their seed."""
@@ -98,8 +98,9 @@ class Reweighted:
 def reweight(values: ArrayLike, scores: ArrayLike, *, regressor: Regressor = "trees", seed: int = SEED) -> Reweighted:
     """Learn which leaves count from annotated scores [n] of items with values [n, leaves].
 
-    `trees`: extremely randomised trees, 10 of depth 2 (RocketEval's); `linear`: ridge regression with penalty 1. Raises
-    InvalidInput for fewer than two items, NaN, or lengths that differ, JobFailed where scikit-learn is missing.
+    `trees`: extremely randomised trees, 10 of depth 2 (RocketEval's); `linear`: ridge regression with penalty 1;
+    `rising`: least squares with weights of at least 0, since a yes never counts against a response. Raises InvalidInput
+    for fewer than two items, NaN, or lengths that differ, JobFailed where scikit-learn is missing.
     """
     table, taught = _known(values), np.asarray(scores, float)
     if taught.shape != (len(table),) or not np.isfinite(taught).all():
@@ -108,8 +109,10 @@ def reweight(values: ArrayLike, scores: ArrayLike, *, regressor: Regressor = "tr
         raise InvalidInput("checklist: reweighting needs the scores of two items or more")
     if regressor == "trees":
         made = need("sklearn.ensemble").ExtraTreesRegressor(n_estimators=TREES, max_depth=DEPTH, random_state=seed)
-    else:
+    elif regressor == "linear":
         made = need("sklearn.linear_model").Ridge(alpha=1.0)
+    else:
+        made = need("sklearn.linear_model").LinearRegression(positive=True)
     return Reweighted(made.fit(table, taught), float(taught.min()), float(taught.max()))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
+from statistics import NormalDist
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -76,6 +77,13 @@ def pick(agreed: Floats, groups: Sequence[Hashable], shrink: float = SHRINK) -> 
             clear = gain.mean() > shrink * gain.std(ddof=1) / math.sqrt(len(gain))
             found[group] = (own, "") if clear else (best, "not clearly better")
     return best, found
+
+
+def family_wise(groups: int, methods: int, level: float = 0.05) -> float:
+    """`shrink` at which, with as many groups and methods, no group leaves the overall best by chance in 1 − `level` of
+    cases (Bonferroni over every choice that could be made; one-sided). 0 where there is nothing to choose."""
+    choices = groups * (methods - 1)
+    return NormalDist().inv_cdf(1 - level / choices) if choices > 0 else 0.0
 
 
 def votes_table(dev: Annotated) -> NDArray[Any]:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from weighup.claims import ClaimResult, compare
 from weighup.judge.href import Development, href
-from weighup.judge.href_choice import SHRINK, Floats, agreement, pick, votes_table
+from weighup.judge.href_choice import SHRINK, Floats, agreement, family_wise, pick, votes_table
 from weighup.judge.orders import combine
 from weighup.judge.recorded import RecordedJudge
 from weighup.judge.sets import ORDERS, load
@@ -39,7 +39,7 @@ SIDES: tuple[Winner, Winner] = ("1", "2")
 
 
 def check(data: Path, seeds: Sequence[int]) -> list[ClaimResult]:
-    """The shrunk and the paper's choice on both recorded sets, the former without GPT-4 too, and on the made one."""
+    """The shrunk, the paper's and the corrected choice on both recorded sets, without GPT-4 too, and on the made one."""
     agreed, groups, instructions = _pandalm(data)
     found = _halves("pandalm", "4 methods, 8 groups of apps", agreed, groups, instructions, seeds)
     names, agreed, groups = _llmbar(data)
@@ -56,8 +56,12 @@ def _halves(
 ) -> list[ClaimResult]:
     """agreed [methods, items]; groups, instructions [items]."""
     runs = [_one_seed(agreed, groups, instructions, HALVES[name], seed) for seed in seeds]
-    single, shrunk, naive = (np.array([run[place] for run in runs]) for place in range(3))
-    ways = (("shrunk choice a category", shrunk), ("the paper's choice a category, without shrinking", naive))
+    single, shrunk, naive, careful = (np.array([run[place] for run in runs]) for place in range(4))
+    ways = (
+        ("shrunk choice a category", shrunk),
+        ("the paper's choice a category, without shrinking", naive),
+        ("choice a category, corrected for all choices,", careful),
+    )
     return [
         compare(
             f"{name}, {told}: {way} is no worse than the method best on the development half",
@@ -78,23 +82,26 @@ def _halves(
 
 def _one_seed(
     agreed: Floats, groups: NDArray[Any], instructions: NDArray[Any], halves: int, seed: int
-) -> tuple[Floats, Floats, Floats]:
-    """Mean agreement of each item over the halves that judge it: the single best, the shrunk choice, the paper's."""
+) -> tuple[Floats, ...]:
+    """Mean agreement of each item over the halves that judge it: of the single best; of the shrunk choice, the paper's,
+    and that corrected for all choices."""
     chance = np.random.default_rng(seed)
     _, place = np.unique(instructions, return_inverse=True)
-    total, times = np.zeros((3, len(groups))), np.zeros(len(groups))
+    total, times = np.zeros((4, len(groups))), np.zeros(len(groups))
+    corrected = family_wise(len(set(groups.tolist())), len(agreed))
     for _ in range(halves):
         dev = chance.random(place.max() + 1)[place] < 0.5
         test = np.flatnonzero(~dev)
-        best, shrunk = pick(agreed[:, dev], groups[dev].tolist(), SHRINK)
-        _, naive = pick(agreed[:, dev], groups[dev].tolist(), 0.0)
+        known = groups[dev].tolist()
+        best, shrunk = pick(agreed[:, dev], known, SHRINK)
+        others = [pick(agreed[:, dev], known, one)[1] for one in (0.0, corrected)]
         total[0, test] += agreed[best, test]
-        for row, chosen in ((1, shrunk), (2, naive)):
+        for row, chosen in enumerate((shrunk, *others), 1):
             methods = [chosen[one][0] if one in chosen else best for one in groups[test].tolist()]
             total[row, test] += agreed[methods, test]
         times[test] += 1
     mean = total / times
-    return mean[0], mean[1], mean[2]
+    return tuple(mean)
 
 
 def _pandalm(data: Path) -> tuple[Floats, NDArray[Any], NDArray[Any]]:
@@ -135,7 +142,7 @@ def _llmbar(data: Path) -> tuple[tuple[str, ...], Floats, NDArray[Any]]:
 
 def _made(seeds: Sequence[int]) -> list[ClaimResult]:
     runs = np.array([_made_once(seed) for seed in seeds])
-    single = runs[:, 2]
+    single = runs[:, 3]
     return [
         compare(
             f"where each of three methods rules a third of the categories, the {way} gains",
@@ -148,12 +155,16 @@ def _made(seeds: Sequence[int]) -> list[ClaimResult]:
             data=f"made: {CATEGORIES} categories of {EACH} development and test items, {ANNOTATORS} annotators",
             interval=bootstrap(np.mean, (ours - single).ravel() - MADE_MARGIN, seed=seeds[0]),
         )
-        for way, ours in (("shrunk choice", runs[:, 0]), ("paper's choice, without shrinking,", runs[:, 1]))
+        for way, ours in (
+            ("shrunk choice", runs[:, 0]),
+            ("paper's choice, without shrinking,", runs[:, 1]),
+            ("choice corrected for all choices", runs[:, 2]),
+        )
     ]
 
 
-def _made_once(seed: int) -> tuple[Floats, Floats, Floats]:
-    """Agreement on each test item of the composite, shrunk and not, and of the method best on the development items."""
+def _made_once(seed: int) -> tuple[Floats, ...]:
+    """Agreement on each test item of the composite (shrunk, not, corrected) and of the method best on development items."""
     chance = np.random.default_rng(seed)
     items, votes = [], {}
     said: list[list[Judgement]] = [[], [], []]
@@ -168,12 +179,12 @@ def _made_once(seed: int) -> tuple[Floats, Floats, Floats]:
             some.append(Judgement(item_id=item.id, judge=f"method {method}", winner=winner))
     methods = [RecordedJudge(some) for some in said]
     dev, test = items[: CATEGORIES * EACH], items[CATEGORIES * EACH :]
-    shrunk, naive = (href(methods, Development(dev, votes), test, shrink=one, seed=seed) for one in (SHRINK, 0.0))
-    best = next(one for one in methods if one.name == shrunk.overall)
+    ways = (SHRINK, 0.0, family_wise(CATEGORIES, len(methods)))
+    made = [href(methods, Development(dev, votes), test, shrink=one, seed=seed) for one in ways]
+    best = next(one for one in methods if one.name == made[0].overall)
     table = votes_table(Development(test, votes))
-    three = (shrunk.judgements, naive.judgements, best.judge(test))
-    ours, theirs, single = (agreement(table, [one.winner for one in said], seed=seed) for said in three)
-    return ours, theirs, single
+    every = (*(one.judgements for one in made), best.judge(test))
+    return tuple(agreement(table, [one.winner for one in said], seed=seed) for said in every)
 
 
 def _right(gold: Winner, share: float, chance: np.random.Generator) -> Winner:

@@ -141,8 +141,8 @@ class RocketEval:
         """Learn, query by query, from scores that people gave to the responses of training systems.
 
         `annotations`: by item id, by system: scores from 1 to 10. Items without annotations stay unsupervised.
-        `regressor`: "trees" as in the paper, or "linear" (ridge), which needs fewer systems. Raises InvalidInput for an
-        unknown item or system, a score outside 1 to 10, or fewer than two annotated systems.
+        `regressor`: "trees" as in the paper, "linear" or "rising" (`reweight`), which need fewer systems. Raises
+        InvalidInput for an unknown item or system, a score outside 1 to 10, or fewer than two annotated systems.
         """
         known = {item.id: item for item in items}
         for item_id, scores in annotations.items():

@@ -46,7 +46,7 @@ TRAIN, TEST = 20, 10
 REAL_ITEMS, REAL_SYSTEMS = 16, ("claude-2", "gemma-7b-it", "vicuna-7b")
 CUT = 300
 MADE = "made graders"
-REGRESSORS: tuple[Regressor, ...] = ("trees", "linear")
+REGRESSORS: tuple[Regressor, ...] = ("trees", "linear", "rising")
 _PLACE = re.compile(r"response number (\d+)\b.*point (\d+)\?", re.DOTALL)
 
 
