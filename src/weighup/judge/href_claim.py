@@ -39,7 +39,7 @@ SIDES: tuple[Winner, Winner] = ("1", "2")
 
 
 def check(data: Path, seeds: Sequence[int]) -> list[ClaimResult]:
-    """The shrunk, the paper's and the corrected choice on both recorded sets, without GPT-4 too, and on the made one."""
+    """The shrunk, the paper's and the corrected choice on both recorded sets, also without GPT-4, and the made one."""
     agreed, groups, instructions = _pandalm(data)
     found = _halves("pandalm", "4 methods, 8 groups of apps", agreed, groups, instructions, seeds)
     names, agreed, groups = _llmbar(data)
@@ -164,7 +164,7 @@ def _made(seeds: Sequence[int]) -> list[ClaimResult]:
 
 
 def _made_once(seed: int) -> tuple[Floats, ...]:
-    """Agreement on each test item of the composite (shrunk, not, corrected) and of the method best on development items."""
+    """Agreement on each test item of the composite (shrunk, not, corrected) and of the best on development items."""
     chance = np.random.default_rng(seed)
     items, votes = [], {}
     said: list[list[Judgement]] = [[], [], []]
