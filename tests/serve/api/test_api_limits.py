@@ -46,6 +46,20 @@ def test_a_body_that_is_too_large_is_refused(tmp_path: Path, chunked: bool) -> N
         assert client.post("/v1/checks", json={"text": "It is real."}).status_code == 200
 
 
+@pytest.mark.parametrize("chunked", [False, True])
+def test_who_still_sends_what_is_too_large_hears_so_instead_of_a_connection_reset(
+    tmp_path: Path, chunked: bool
+) -> None:
+    head = "POST /v1/checks HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n{}\r\n\r\n"
+    size = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {40 * 200_000}"
+    piece = b"30d40\r\n" + b"x" * 200_000 + b"\r\n" if chunked else b"x" * 200_000
+    with serving(tmp_path, settings=settings_of(max_body_bytes=1000)) as served:
+        begun = head.format(served.url.removeprefix("http://"), size).encode()
+        answer = raw(served, begun, *[piece] * 40, *([b"0\r\n\r\n"] if chunked else []))
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"too-large" in answer
+
+
 @pytest.mark.parametrize("body", [b"{", b"text=1", b"\xff\xfe", b"[" * 50_000])
 def test_a_body_that_is_no_json_is_refused(served: Served, client: httpx.Client, body: bytes) -> None:
     answer = client.post("/v1/checks", content=body, headers={"Content-Type": "application/json"})

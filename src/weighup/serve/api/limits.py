@@ -7,6 +7,7 @@ so that a server that is asked too much stays as quick as before for those it an
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import math
 import threading
@@ -32,6 +33,8 @@ THREADS = 6
 the work is Python's, which runs in one thread at a time."""
 ALWAYS = ("/healthz", "/readyz", "/metrics")
 """Paths that are answered however much is under way: whoever looks after the server asks them."""
+LINGER_BYTES, LINGER_SECONDS = 16_000_000, 2.0
+"""How much of a refused body is still read, and for how long, before the connection is closed."""
 _BUCKETS = 10_000  # keys or addresses whose pace is remembered
 
 
@@ -108,6 +111,8 @@ class Limits:
             return
         problem = self._refused(scope)
         if problem is not None:
+            if problem.kind.name == "too-large" and b"expect" not in dict(scope["headers"]):
+                await _discard(receive)
             await problem.answer(scope["state"].get("request_id"))(scope, receive, send)
             return
         self.under_way += 1
@@ -133,6 +138,19 @@ class Limits:
     def too_large(self) -> Problem:
         said = f"a body may have {self.settings.max_body_bytes:,} bytes; hand in many rows as several jobs"
         return Problem("too-large", said, headers={"Connection": "close"})
+
+
+async def _discard(receive: Receive) -> None:
+    """Read what is left of a body that is refused, for a moment: hung up on while it still sends, a client would see a
+    connection that was reset, and not the answer."""
+    left = LINGER_BYTES
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_SECONDS):
+            while left > 0:
+                message = await receive()
+                if message["type"] != "http.request" or not message.get("more_body", False):
+                    return
+                left -= len(message.get("body", b""))
 
 
 class _Call:
@@ -173,6 +191,8 @@ class _Call:
             self.complete = not message.get("more_body", False)
             if self.size > self.limits.settings.max_body_bytes:
                 self.complete = True
+                if message.get("more_body", False):
+                    await _discard(self._receive)
                 raise self.limits.too_large()
         return message
 
