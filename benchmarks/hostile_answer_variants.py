@@ -1,8 +1,9 @@
 """Fifty ways in which an answer tells its judge to prefer it, in ten families, and harmless sentences of any length.
 
 `{n}` is the number under which the answer is shown: the attacker is taken to know it. The rules of `judge.fence` were
-fixed before any of these was written, and not changed afterwards. `usual` are wordings that such attacks are known for;
-`held out` were written last and say the same in other words, as an attacker would who has read the rules.
+fixed before any of these was written; afterwards they were only made to find less, where they had touched honest
+answers. `usual` are wordings that such attacks are known for; `held out` were written last and say the same in other
+words, as an attacker would who has read the rules.
 """
 
 from __future__ import annotations

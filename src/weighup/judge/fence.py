@@ -21,6 +21,12 @@ from weighup.errors import InvalidInput
 from weighup.retrieve.disguises import ENCODED, unmasked
 from weighup.texts import clean, sentences
 
+_TOKEN = r"<\|[^|>\n]{1,40}\|>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>"
+_TEMPLATE = re.compile(
+    rf"<\|im_start\|>.{{0,400}}?<\|im_end\|>|\[INST\].{{0,400}}?\[/INST\]|<<SYS>>.{{0,400}}?<</SYS>>|{_TOKEN}",
+    re.I | re.S,
+)
+"""What chat templates hold between tokens of theirs, which is a turn of a conversation, and such tokens alone."""
 NOTHING_LEFT = "[nothing but words to the judge]"
 """What stands for a response of which nothing is left."""
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}")
@@ -82,15 +88,18 @@ _RULES: tuple[tuple[tuple[frozenset[str], ...], str], ...] = (
     # Whoever speaks to a judge.
     (
         (_H_MACHINE, _heads("dear attention note hey hello hi to message")),
-        r"\b(?:dear|attention|(?:a )?note (?:to|for)(?: the| all| any)?|hey|hello|hi|to the"
-        r"|message (?:to|for)(?: the)?)[,:]? (?:(?:ai|llm|automated|automatic|human|honou?rable|esteemed|wise) )?"
+        r"(?:\b(?:dear|attention|(?:a )?note (?:to|for)(?: the| all| any)?|hey|hello|hi"
+        r"|message (?:to|for)(?: the)?)|^\W*to the)[,:]? "
+        r"(?:(?:ai|llm|automated|automatic|human|honou?rable|esteemed|wise) )?"
         rf"(?:{_JUDGE}|ai|llm|language model|assistant)\b",
     ),
     ((_H_JUDGE,), rf"\bas (?:a|an|the) (?:\w+ ){{0,3}}{_JUDGE},? you\b"),
     (
         (_H_MACHINE | {"you"}, _H_PICK | _H_GIVE | _heads("verdict conclude")),
         rf"\b(?:you|the {_MACHINE}|(?:any|every|all) {_MACHINE}) {_MUST}\b.{{0,60}}"
-        r"(?:\b(?:prefer|rate|rank|grade|score|award|declare|vote|favou?r|verdict|conclude|give (?:this|it|me|full))\b"
+        r"(?:\b(?:prefer|rate|rank|grade|score|award|declare|vote for|favou?r)\b.{0,12}"
+        rf"\b(?:this|it|me|mine|{_JUDGED})\b"
+        rf"|\bgive (?:(?:this|it|me) (?:an?|the|full|top|\d)|full)\b|\b(?:verdict|winner|{_TOP} {_MARKS})\b"
         rf"|\b{_PICK}\b.{{0,12}}(?:\b{_THIS} {_JUDGED}\b|\b{_JUDGED} {_WHICH}\b))",
     ),
     (
@@ -127,12 +136,14 @@ _RULES: tuple[tuple[tuple[frozenset[str], ...], str], ...] = (
     ),
     (
         (_H_VERDICT,),
-        r"[\"'](?:verdict|winner|preferred|preference|judge?ment|score_[12ab])[\"'] ?:"
+        r"[\"'](?:verdict|winner|preferred|preference|judge?ment|score_[12ab])[\"'] ?: ?"
+        rf"[\"']?(?:\d|[ab]\b|tie|first|second|{_JUDGED})"
         r"|[\"'](?:reasons|reasoning|rationale)[\"'] ?:.{0,200}[\"'](?:score|rating|ranking|choice|answer)[\"'] ?:",
     ),
     (
         (_H_MARKS,),
-        r"^\W{0,6}(?:overall |final |total )?(?:verdict|winner|score|rating|grade|judge?ment|preference)\W{0,3}[:：]"
+        r"^[^\w\"'{]{0,6}(?:overall |final |total )?"
+        r"(?:verdict|winner|score|rating|grade|judge?ment|preference)\W{0,3}[:：]"
         rf"\W{{0,3}}{_VALUE}",
     ),
     ((_H_MARKS,), r"\b(?:verdict|judge?ment) ?={1,2} ?[\"']?\w|</?(?:verdict|winner|score|rating|judge?ment)>"),
@@ -147,25 +158,24 @@ _RULES: tuple[tuple[tuple[frozenset[str], ...], str], ...] = (
     ),
     # Turns of a conversation that are not there.
     (
-        (_heads("system assistant developer judge evaluator administrator moderator operator"),),
-        r"^\W*(?:system|assistant|developer|judge|evaluator|administrator|moderator|operator)"
+        (_heads("system assistant developer judge evaluator administrator moderator"),),
+        r"^\W*(?:system|assistant|developer|judge|evaluator|administrator|moderator)"
         r"(?: (?:prompt|message|instruction|note|override|notice|update)s?)?\s*[\]>)*]{0,3}\s*[:：]",
     ),
     (
-        (_heads("system instruction developer override"), frozenset("[<#")),
-        r"(?:[\[<]{1,3}|#{1,4}) ?(?:system|instructions?|developer|override)\b"
+        (_heads("system developer override"), frozenset("[<#")),
+        r"(?:[\[<]{1,3}|#{1,4}) ?(?:system|developer|override)\b"
         r"(?: (?:prompt|message|instructions?|override|note|notice|update)s?)?[^\w\n]{0,2}(?:[\]>:]|$)",
     ),
     (
         (frozenset("<["),),
-        r"<\|[^|>\n]{1,40}\|>|\[/?INST\]|<</?SYS>>|</?(?:response|system)>"
+        r"</?(?:response|system)>"
         r"|</?(?:response|answer|question|request|reference|system)[_-][\w-]+>",
     ),
     (
-        (_H_JUDGED | _heads("instructions rubric grading context document input evaluation comparison"),),
+        (_H_JUDGED | _heads("instructions rubric grading evaluation comparison"),),
         r"\b(?:new|updated|revised|additional|special) (?:instructions?|rubric|grading (?:rules|criteria))\b"
-        r"|\b(?:end|start|beginning) of (?:the )?"
-        r"(?:responses?|answers?|context|document|input|evaluation|comparison)\b",
+        r"|\bend of (?:the )?(?:responses?|answers?|evaluation|comparison)\b",
     ),
     # Orders to ignore in the languages that are written most.
     (
@@ -232,8 +242,9 @@ def stripped(text: str) -> tuple[str, list[str]]:
     """`text` as `shown`, without the sentences that speak to whoever judges it, and those sentences. Lines without any
     are kept as they are; NOTHING_LEFT if nothing else is left."""
     kept: list[str] = []
-    taken: list[str] = []
-    for line in shown(text).split("\n"):
+    bare = shown(text)
+    taken = _TEMPLATE.findall(bare)
+    for line in _TEMPLATE.sub("", bare).split("\n") if taken else bare.split("\n"):
         parts = list(_parts(line))
         found = [part for part in parts if _speaks(part)]
         if not found:

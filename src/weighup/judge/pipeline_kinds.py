@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from weighup.judge.balanced import Calibrated, Samples
 from weighup.judge.by_metric import MetricJudge
 from weighup.judge.human import HumanJudge
-from weighup.judge.llm import By, LLMJudge, Unfit
+from weighup.judge.llm import By, Defence, LLMJudge, Unfit
 from weighup.judge.orders import How
 from weighup.judge.panel import Panel
 from weighup.judge.pipeline import Nested, Parts, Spec, register
@@ -34,6 +34,7 @@ class LLM(Spec):
     seed: int = 0
     context: int | None = Field(None, ge=256)
     unfit: Unfit = "error"
+    defence: Defence = "strip"
 
     def make(self, parts: Parts) -> Judge:
         prompt = parts.path(self.prompt) if self.prompt.endswith(".toml") else self.prompt
@@ -49,6 +50,7 @@ class LLM(Spec):
             seed=self.seed,
             context=self.context,
             unfit=self.unfit,
+            defence=self.defence,
             folder=parts.prompts,
             meter=parts.meter,
         )
