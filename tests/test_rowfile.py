@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from weighup.errors import InvalidInput
-from weighup.rowfile import read_rows
+from weighup.rowfile import json_lines, json_rows, read_rows
 
 
 def test_the_same_rows_from_every_kind_of_file(tmp_path: Path) -> None:
@@ -47,3 +48,17 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, name: str, content: bytes,
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="no such file"):
         read_rows(tmp_path / "r.csv")
+
+
+def test_only_a_line_feed_ends_a_line_compressed_or_not(tmp_path: Path) -> None:
+    content = '\ufeff{"text": "one\u2028line"}\n\n{"text": "two"}'.encode()
+    plain, packed = tmp_path / "r.jsonl", tmp_path / "r.jsonl.gz"
+    plain.write_bytes(content)
+    packed.write_bytes(gzip.compress(content))
+    for path in (plain, packed):
+        assert json_rows(path) == [{"text": "one\u2028line"}, {"text": "two"}]
+        assert [number for number, _ in json_lines(path)] == [1, 3]
+    for broken in (gzip.compress(content)[:20], b"no gzip"):
+        packed.write_bytes(broken)
+        with pytest.raises(InvalidInput, match="cannot be read"):
+            json_rows(packed)

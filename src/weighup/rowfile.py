@@ -4,8 +4,11 @@ names file and row: for inputs of which every row counts. Where a broken row may
 
 from __future__ import annotations
 
+import codecs
 import csv
+import gzip
 import json
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,18 +36,35 @@ def read_rows(path: Path, *, empty: bool = False) -> Iterator[Row]:
     return reader(path, empty)
 
 
+def json_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines of a .jsonl or .jsonl.gz file that hold something, numbered from 1, without a byte-order mark; only a
+    line feed ends one. Raises InvalidInput for a file that cannot be read."""
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    yield number, line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+    except (OSError, EOFError, zlib.error) as error:
+        raise InvalidInput(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def json_rows(path: Path) -> list[dict[str, Any]]:
+    """The objects of a .jsonl or .jsonl.gz file of ours, such as recorded data. Raises InvalidInput naming the file."""
+    try:
+        return [json.loads(line) for _, line in json_lines(path)]
+    except ValueError as error:
+        raise InvalidInput(f"{path}: cannot be read: {error}") from error
+
+
 def _jsonl(path: Path, empty: bool) -> Iterator[Row]:
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
-            except (ValueError, RecursionError) as error:
-                raise InvalidInput(f"{path}: row {number}: is not JSON in UTF-8 ({str(error)[:100]})") from error
-            if not isinstance(row, dict):
-                raise InvalidInput(f"{path}: row {number}: is not a JSON object")
-            yield number, row
+    for number, line in json_lines(path):
+        try:
+            row = json.loads(line.decode())
+        except (ValueError, RecursionError) as error:
+            raise InvalidInput(f"{path}: row {number}: is not JSON in UTF-8 ({str(error)[:100]})") from error
+        if not isinstance(row, dict):
+            raise InvalidInput(f"{path}: row {number}: is not a JSON object")
+        yield number, row
 
 
 def _csv(path: Path, empty: bool) -> Iterator[Row]:

@@ -12,8 +12,6 @@ of 50 trees a part. Intervals: bootstrap over models, in which the best single f
 
 from __future__ import annotations
 
-import gzip
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +27,7 @@ from weighup.claims import ClaimResult, compare
 from weighup.errors import InvalidInput
 from weighup.metrics.intervals import bootstrap
 from weighup.metrics.ranking import tau_b
+from weighup.rowfile import json_rows
 
 FILE = "alpaca_matrix/v1_gpt4.jsonl.gz"
 PARTS, TOURNAMENTS, TREES = 5, 10, 50
@@ -79,8 +78,7 @@ def read(data: Path) -> tuple[tuple[str, ...], Floats, Floats, Floats]:
     baseline's lengths. Raises InvalidInput for a file that cannot be read."""
     path = data / "judging" / FILE
     try:
-        with gzip.open(path, "rt", encoding="utf-8") as lines:
-            rows = [json.loads(line) for line in lines]
+        rows = json_rows(path)
         models = tuple(sorted({name for row in rows for name in row["preference"]}))
         preference, length = (
             np.array([[row[field].get(name) for row in rows] for name in models], dtype=np.float64)

@@ -31,7 +31,7 @@ from weighup.judge.orders import both_orders, conflict_rate
 from weighup.judge.types import Item, Judge, Judgement, Winner, two, unique
 from weighup.metrics.agreement import cohen_kappa
 from weighup.metrics.estimate import Estimate, estimated, share
-from weighup.metrics.extras import need
+from weighup.metrics.significance import fair_coin
 from weighup.registry import Method
 
 METHOD = Method(
@@ -305,7 +305,7 @@ def _annotator(matches: Matches, code: int, name: str, same: Sequence[bool], per
     mine = matches.voter.code == code
     decided = matches.outcome[mine & (matches.outcome != 0.5)]
     left = share(decided == 1)
-    p = float(need("scipy.stats").binomtest(int(decided.sum()), len(decided)).pvalue) if len(decided) else 1.0
+    p = fair_coin(int(decided.sum()), len(decided)) if len(decided) else 1.0
     busiest = None
     if matches.at is not None and np.isfinite(matches.at[mine]).any():
         times = np.sort(matches.at[mine][np.isfinite(matches.at[mine])])

@@ -11,8 +11,6 @@ is ranked (with instructions drawn again, noise is added to every rank and the i
 from __future__ import annotations
 
 import csv
-import gzip
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +26,7 @@ from weighup.claims import ClaimResult, compare
 from weighup.errors import InvalidInput
 from weighup.metrics.intervals import bootstrap, paired_bootstrap
 from weighup.metrics.ranking import spearman, tau_b
+from weighup.rowfile import json_rows
 
 MODELS, VOTES, ARENAS, EFFECT = 12, 8000, 10, 0.5
 MADE = f"{MODELS} simulated models, {VOTES:,} votes, length worth {EFFECT:g} a standard deviation"
@@ -139,8 +138,7 @@ def read(data: Path) -> Preferences:
     """AlpacaEval 2's preferences and published win rates. Raises InvalidInput for files that cannot be read."""
     folder = data / "judging"
     try:
-        with gzip.open(folder / FILE, "rt", encoding="utf-8") as lines:
-            rows = [json.loads(line) for line in lines]
+        rows = json_rows(folder / FILE)
         with (folder / PUBLISHED).open(encoding="utf-8", newline="") as file:
             board = {row[""]: row["length_controlled_winrate"] for row in csv.DictReader(file)}
     except (OSError, ValueError, KeyError) as error:

@@ -11,9 +11,7 @@ definition; that prompted judges lose 10 points and reward models almost nothing
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,6 +26,7 @@ from weighup.judge.orders import both_orders
 from weighup.judge.sets import JudgingSet, load
 from weighup.judge.types import Item, Judge, Judgement, Rubric, answered, by_scores
 from weighup.metrics.intervals import bootstrap, paired_bootstrap
+from weighup.rowfile import json_rows
 from weighup.texts import sentences
 
 Floats = NDArray[np.float64]
@@ -80,8 +79,7 @@ def _contexts(data: Path) -> list[str]:
     found = []
     for name in SOURCES:
         path = data / "judging" / "summ_human" / f"{name}_docs.jsonl.gz"
-        with gzip.open(path, "rt", encoding="utf-8") as lines:
-            found += [json.loads(line)["source"] for line in lines]
+        found += [row["source"] for row in json_rows(path)]
     return [text for text in found if len(sentences(text)) >= SENTENCES]
 
 

@@ -11,8 +11,6 @@ who are right .90, 55 development items a category, as many as the paper's on th
 
 from __future__ import annotations
 
-import gzip
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,6 +27,7 @@ from weighup.judge.recorded import RecordedJudge
 from weighup.judge.sets import ORDERS, load
 from weighup.judge.types import OTHER, Item, Judgement, Winner
 from weighup.metrics.intervals import bootstrap, paired_bootstrap
+from weighup.rowfile import json_rows
 
 MARGIN, MADE_MARGIN = 0.003, 0.03
 HALVES = {"pandalm": 200, "llmbar_recorded": 100}
@@ -107,8 +106,7 @@ def _one_seed(
 def _pandalm(data: Path) -> tuple[Floats, NDArray[Any], NDArray[Any]]:
     """Agreement of gpt-3.5, pandalm-7b, the longer answer and their vote with the annotators; app; instruction."""
     recorded = load("pandalm", data)
-    with gzip.open(data / "judging" / "pandalm" / "testset.jsonl.gz", "rt", encoding="utf-8") as lines:
-        rows = {row["id"]: row for row in map(json.loads, lines)}
+    rows = {row["id"]: row for row in json_rows(data / "judging" / "pandalm" / "testset.jsonl.gz")}
     items = list(recorded.items)
     votes = votes_table(Development(items, recorded.votes))
     said = [recorded.judge(name).judge(items) for name in recorded.names]

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from weighup.errors import InvalidInput
 from weighup.judge.types import Item, Judgement, Rubric
+from weighup.rowfile import json_lines
 
 
 class RecordedJudge:
@@ -45,11 +46,7 @@ class RecordedJudge:
 
 def read_judgements(path: Path) -> list[Judgement]:
     """All judgements of a JSONL file, in order. Raises InvalidInput naming file and line."""
-    try:
-        with path.open("rb") as lines:
-            return [_read(line, path, number) for number, line in enumerate(lines, 1) if line.strip()]
-    except OSError as error:
-        raise InvalidInput(f"{path}: cannot be read: {error.strerror or error}") from error
+    return [_read(line, path, number) for number, line in json_lines(path)]
 
 
 def _read(line: bytes, path: Path, number: int) -> Judgement:

@@ -11,8 +11,6 @@ reference. Summaries whose revision cannot be used are left out, for all that is
 
 from __future__ import annotations
 
-import gzip
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -32,6 +30,7 @@ from weighup.metrics.intervals import bootstrap, paired_bootstrap
 from weighup.metrics.ranking import spearman, tau_b
 from weighup.metrics.text import score
 from weighup.models.types import LanguageModel
+from weighup.rowfile import json_rows
 from weighup.texts import sentences
 
 log = logging.getLogger(__name__)
@@ -71,15 +70,10 @@ def check(data: Path, seeds: Sequence[int]) -> list[ClaimResult]:
     return found + _real(data, seeds)
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
-
-
 def _texts(data: Path) -> list[tuple[str, str]]:
     """For each article: a summary with enough sentences, and the longest other one."""
     found = []
-    for row in _lines(data / "judging" / "summ_human" / "summeval_docs.jsonl.gz"):
+    for row in json_rows(data / "judging" / "summ_human" / "summeval_docs.jsonl.gz"):
         longest = sorted(row["references"], key=lambda text: (-len(sentences(text)), text))
         if len(sentences(longest[0])) >= SENTENCES:
             found.append((longest[0], max(longest[1:], key=len)))
@@ -144,8 +138,8 @@ def _real(data: Path, seeds: Sequence[int]) -> list[ClaimResult]:
 
 def _newsroom(data: Path, model: LanguageModel, seeds: Sequence[int]) -> list[ClaimResult]:
     folder = data / "judging" / "summ_human"
-    docs = {row["id"]: row for row in _lines(folder / "newsroom_docs.jsonl.gz")}
-    rows = [row for row in _lines(folder / "newsroom.jsonl.gz") if row["summary"].strip()]
+    docs = {row["id"]: row for row in json_rows(folder / "newsroom_docs.jsonl.gz")}
+    rows = [row for row in json_rows(folder / "newsroom.jsonl.gz") if row["summary"].strip()]
     fixed, length, gold = _fixed(rows, docs), _length(rows), _gold(rows)
     told = f"on all {len(rows)}: fixed {spearman(fixed, gold):.3f}, length {spearman(length, gold):.3f}"
     places = np.random.default_rng(0).choice(len(rows), REAL_ITEMS, replace=False)

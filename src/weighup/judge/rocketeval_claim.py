@@ -12,8 +12,6 @@ whole stays within a minute or so on one core.
 
 from __future__ import annotations
 
-import gzip
-import json
 import logging
 import re
 from collections import Counter
@@ -35,6 +33,7 @@ from weighup.metrics.intervals import bootstrap, paired_bootstrap
 from weighup.metrics.ranking import tau_b
 from weighup.models.metering import Meter
 from weighup.models.types import Choice, LanguageModel, Prompt, Question, Reply
+from weighup.rowfile import json_rows
 from weighup.texts import STOP_WORDS, words
 
 log = logging.getLogger(__name__)
@@ -203,8 +202,7 @@ def _real(data: Path, seeds: Sequence[int]) -> list[ClaimResult]:
 def _rows(data: Path) -> list[dict[str, Any]]:
     """A random sample of instructions on which the recorded judge tells the systems apart, with checklists."""
     path = data / "judging" / "alpaca_matrix" / "texts.jsonl.gz"
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
-        rows: list[dict[str, Any]] = [json.loads(line) for line in lines]
+    rows = json_rows(path)
     seen = Counter(word for row in rows for word in set(words(row["outputs"]["gpt4_1106_preview"])))
     usable = [
         row

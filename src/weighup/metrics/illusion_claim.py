@@ -9,8 +9,6 @@ paper reports apart; that leaves 19.
 
 from __future__ import annotations
 
-import gzip
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from weighup.claims import ClaimResult, compare
-from weighup.errors import InvalidInput
 from weighup.metrics.arrays import Floats
 from weighup.metrics.illusion import Columns, HumanScores, correlate, ranks_in_columns
+from weighup.rowfile import json_rows
 
 SUMMARIES = ("summeval", "realsumm", "newsroom", "qags_cnn", "qags_xsum")
 DIALOGUES_AND_DATA = ("topical_chat", "sfres", "sfhot")
@@ -116,8 +114,8 @@ def _everybody_moves(columns: Columns, n: int, seed: int) -> ClaimResult:
 
 
 def _summaries(folder: Path, name: str) -> HumanScores:
-    documents = {row["id"]: row for row in _rows(folder / f"{name}_docs.jsonl.gz")}
-    rows = _rows(folder / f"{name}.jsonl.gz")
+    documents = {row["id"]: row for row in json_rows(folder / f"{name}_docs.jsonl.gz")}
+    rows = json_rows(folder / f"{name}.jsonl.gz")
     return HumanScores(
         name=name,
         hypotheses=[row["summary"] for row in rows],
@@ -130,7 +128,7 @@ def _summaries(folder: Path, name: str) -> HumanScores:
 
 
 def _utterances(folder: Path, name: str) -> HumanScores:
-    rows = _rows(folder / f"{name}.jsonl.gz")
+    rows = json_rows(folder / f"{name}.jsonl.gz")
     dialogue = "context" in rows[0]
     return HumanScores(
         name=name,
@@ -146,11 +144,3 @@ def _utterances(folder: Path, name: str) -> HumanScores:
 
 def _dimensions(rows: Sequence[dict[str, Any]], key: str) -> dict[str, list[float]]:
     return {name: [row[key][name] for row in rows] for name in rows[0][key] if name not in NOT_HELD_AGAINST}
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    try:
-        with gzip.open(path, "rt", encoding="utf-8") as file:
-            return [json.loads(line) for line in file]
-    except (OSError, ValueError) as error:
-        raise InvalidInput(f"{path}: cannot be read: {error}; point at the folder that holds judging/") from error

@@ -27,6 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from weighup.errors import InvalidInput
 from weighup.registry import Method
+from weighup.rowfile import json_lines
 
 METHOD = Method(
     name="num",
@@ -174,14 +175,8 @@ def num_report(
 
 def read_sessions(path: Path) -> list[Session]:
     """Sessions of a JSONL file, one an object a line (see `Session`). Raises InvalidInput naming file and line."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{path}: cannot be read as UTF-8 text: {error}") from error
     sessions = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
+    for number, line in json_lines(path):
         try:
             session = Session.model_validate_json(line)
             _check(session)

@@ -10,8 +10,6 @@ systems' first 50). These are made, not a language model's: they show what such 
 
 from __future__ import annotations
 
-import gzip
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +24,7 @@ from weighup.metrics.extras import need
 from weighup.metrics.qrels import qrels_reliability
 from weighup.metrics.qrels_report import ReliabilityReport
 from weighup.metrics.trec import Qrels, Run
+from weighup.rowfile import json_rows
 from weighup.texts import STOP_WORDS
 
 BM25 = ((0.9, 0.4), (1.2, 0.75), (2.0, 0.9))
@@ -40,8 +39,8 @@ _TOKEN = re.compile(r"[a-z0-9]+")
 
 def check(data: Path, seeds: Sequence[int]) -> list[ClaimResult]:
     """The four claims, one value a seed of the made judgements. Raises InvalidInput for data that cannot be read."""
-    documents = {row["id"]: row["text"] for row in _rows(data / "selection" / "cranfield_docs.jsonl.gz")}
-    queries = _rows(data / "selection" / "cranfield_queries.jsonl.gz")
+    documents = {row["id"]: row["text"] for row in json_rows(data / "selection" / "cranfield_docs.jsonl.gz")}
+    queries = json_rows(data / "selection" / "cranfield_queries.jsonl.gz")
     topics = {row["id"]: row["text"] for row in queries}
     human = {row["id"]: row["qrels"] for row in queries}
     runs, nearest = systems(documents, topics)
@@ -225,11 +224,3 @@ def _run(scores: Floats, documents: list[str], topics: list[str]) -> dict[str, d
     return {
         topic: {documents[place]: float(scores[row, place]) for place in best[row]} for row, topic in enumerate(topics)
     }
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    try:
-        with gzip.open(path, "rt", encoding="utf-8") as file:
-            return [json.loads(line) for line in file]
-    except (OSError, ValueError) as error:
-        raise InvalidInput(f"{path}: cannot be read: {error}; point at the folder that holds selection/") from error

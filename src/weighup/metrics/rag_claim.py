@@ -21,9 +21,7 @@ every claim of the reference: claim recall must react to it, and is shown with a
 from __future__ import annotations
 
 import dataclasses
-import gzip
 import importlib
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,6 +39,7 @@ from weighup.metrics.rag import rag_report
 from weighup.metrics.rag_generation import Ask, Count, Embed, Entails
 from weighup.metrics.rag_samples import Passage, RagSample
 from weighup.metrics.rag_texts import split_sentences
+from weighup.rowfile import json_rows
 from weighup.texts import STOP_WORDS, words
 
 OWN = {
@@ -100,11 +99,7 @@ def check(data: Path, seeds: Sequence[int]) -> list[ClaimResult]:
 def read_pages(data: Path) -> list[Page]:
     """The CONTEXTS pages with most supported claims, each claim one sentence with a passage of its own."""
     path = data / "news" / "fool_me_twice" / "test.jsonl.gz"
-    try:
-        with gzip.open(path, "rt", encoding="utf-8") as file:
-            rows = [json.loads(line) for line in file]
-    except (OSError, ValueError) as error:
-        raise InvalidInput(f"{path}: cannot be read: {error}; point at the folder that holds news/") from error
+    rows = json_rows(path)
     by_page: dict[str, dict[str, str]] = {}
     for row in sorted(rows, key=lambda row: row["id"]):
         claim = row["text"].strip().rstrip(".") + "."

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from weighup.errors import InvalidInput
+from weighup.rowfile import json_lines
 
 
 def _written(text: str) -> str:
@@ -87,14 +88,8 @@ class RagSample(BaseModel):
 
 def read_samples(path: Path) -> list[RagSample]:
     """Samples of a JSONL file, one a line (see `RagSample`). Raises InvalidInput naming file, line and field."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{path}: cannot be read as UTF-8 text: {error}") from error
     samples: list[RagSample] = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
+    for number, line in json_lines(path):
         try:
             samples.append(RagSample.model_validate_json(line))
         except ValidationError as error:

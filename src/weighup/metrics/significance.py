@@ -144,6 +144,17 @@ def tukey_randomised(scores: ArrayLike, *, n: int = 10_000, seed: int) -> Floats
     return np.asarray((1 + at_least) / (1 + n), dtype=np.float64)
 
 
+def fair_coin(heads: int, throws: int) -> float:
+    """P(as far from a half or farther) of `heads` in `throws` of a fair coin: the exact binomial test, two-sided.
+
+    In plain Python, for those who do without scipy; equals `scipy.stats.binomtest(heads, throws).pvalue`.
+    """
+    few = min(heads, throws - heads)
+    all_log = math.lgamma(throws + 1) - throws * math.log(2)
+    tail = math.fsum(math.exp(all_log - math.lgamma(k + 1) - math.lgamma(throws - k + 1)) for k in range(few + 1))
+    return min(1.0, 2 * tail)
+
+
 def holm(p: ArrayLike) -> Floats:
     """p [m] in [0, 1], corrected so that the chance of any false rejection is held (Holm 1979): the running maximum,
     from the least on, of (m − rank + 1)·p, at most 1; in the order given."""

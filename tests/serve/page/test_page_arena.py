@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 from page_samples import HOSTILE, Desk, Parsed, Reader, desk
 
 from weighup.judge.types import Item, Response
+from weighup.metrics.significance import fair_coin
 from weighup.serve.db.arena import ArenaVote
 from weighup.serve.page.routes import arena
-from weighup.serve.page.standing import FLAGGED, chance_of, standing
+from weighup.serve.page.standing import FLAGGED, standing
 
 
 @pytest.fixture(scope="module")
@@ -348,7 +349,7 @@ def test_a_voter_who_always_picks_the_left_is_flagged() -> None:
 @given(st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_the_chance_is_the_binomial_tests(told: tuple[int, int]) -> None:
     stats = pytest.importorskip("scipy.stats")
-    assert chance_of(*told) == pytest.approx(stats.binomtest(*told).pvalue, rel=1e-9)
+    assert fair_coin(*told) == pytest.approx(stats.binomtest(*told).pvalue, rel=1e-9)
 
 
 def test_judges_are_measured_by_people_without_ties() -> None:

@@ -20,6 +20,7 @@ from markupsafe import Markup
 from weighup.errors import InvalidInput, JobFailed
 from weighup.metrics.estimate import Estimate, estimated
 from weighup.metrics.forest import forest
+from weighup.metrics.significance import fair_coin
 from weighup.verify.report import phrases
 
 if TYPE_CHECKING:
@@ -150,17 +151,6 @@ def standing(votes: Iterable[ArenaVote], judged: Mapping[str, Mapping[str, str |
     )
 
 
-def chance_of(left: int, decided: int) -> float:
-    """P(as far from a half or farther) of `left` heads in `decided` throws of a fair coin; exact, two-sided.
-
-    Of its own, as the page must open without scipy; equals `scipy.stats.binomtest(left, decided).pvalue`.
-    """
-    few = min(left, decided - left)
-    all_log = math.lgamma(decided + 1) - decided * math.log(2)
-    tail = math.fsum(math.exp(all_log - math.lgamma(k + 1) - math.lgamma(decided - k + 1)) for k in range(few + 1))
-    return min(1.0, 2 * tail)
-
-
 def _of_pairs(pairs: Sequence[tuple[str, str, str]]) -> Table:
     from weighup.arena.bradley_terry import bradley_terry
     from weighup.arena.types import OUTCOMES, Matches
@@ -243,7 +233,7 @@ def _table(
 
 def _voter(id: str, heard: _Heard) -> Voter:
     decided = heard.left + heard.right
-    p = chance_of(heard.left, decided) if decided else None
+    p = fair_coin(heard.left, decided) if decided else None
     return Voter(id, heard.votes, decided, heard.left, p, median(heard.seconds) if heard.seconds else None)
 
 
