@@ -1,4 +1,5 @@
-"""Kinds of judges that a pipeline file can name: llm, recorded, human, simulated, metric, panel, balanced, samples."""
+"""Kinds of judges that a pipeline file can name: llm, recorded, human, simulated, metric, panel, balanced, samples,
+second_look."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from weighup.judge.orders import How
 from weighup.judge.panel import Panel
 from weighup.judge.pipeline import Nested, Parts, Spec, register
 from weighup.judge.recorded import RecordedJudge
+from weighup.judge.second_look import RELATED, SecondLook
 from weighup.judge.simulated import Faults, SimulatedJudge
 from weighup.judge.types import Judge, Kind
 
@@ -189,3 +191,18 @@ class Drawn(Spec):
 
     def make(self, parts: Parts) -> Judge:
         return Samples(self.judge.make(parts), self.samples, how=self.how, name=self.name)
+
+
+@register("second_look")
+class Looked(Spec):
+    """A judge whose verdicts may not be won by sentences that bear on neither the request nor the other response."""
+
+    kind: Literal["second_look"] = "second_look"
+    judge: Nested
+    below: float = Field(RELATED, gt=-1, lt=1)
+    name: str | None = None
+
+    def make(self, parts: Parts) -> Judge:
+        from weighup.models.open import encoder
+
+        return SecondLook(self.judge.make(parts), encoder(), below=self.below, name=self.name)
