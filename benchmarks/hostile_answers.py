@@ -20,7 +20,7 @@ number of honest answers, of seven sets, in which something is taken out (the ru
 are touched a little more often), as the share of honest pairs that are judged again, and as the verdicts on honest
 pairs that it changes.
 
-Bar: the defence at least halves the flip rate, of all wordings; either half is told beside. Ends with 1 if it is missed.
+Bar: the defence at least halves the flip rate, of all wordings; each half is told beside. Ends with 1 if it is missed.
 """
 
 from __future__ import annotations

@@ -3,11 +3,11 @@
     python benchmarks/moe_layer.py [--threads 2] [--out docs/results/moe_layer.json]
 
 Each row is one shape: T tokens, width 256, N experts of hidden size h, two active. In turns, in the same process: our
-`MoELayer`; transformers' Mixtral block with `experts_implementation="eager"`; and one dense matrix product of equal
-FLOPs, forward and backward, which is what the arithmetic alone costs. Median of the repetitions. Outputs and gradients of
-the two layers are compared first. h is 96 (3/8 of the width, as in Qwen3-MoE) and 896 (7/2 of it, as in Mixtral).
+`MoELayer`; transformers' Mixtral block with `experts_implementation="eager"`; one dense matrix product of equal
+FLOPs, forward and backward, which is what the arithmetic alone costs. Median of the repetitions. Outputs and gradients
+of the two layers are compared first. h is 96 (3/8 of the width, as in Qwen3-MoE) and 896 (7/2 of it, as in Mixtral).
 
-Bars at T=4096, N=16: twice as fast as the eager block; at most 1.5 times the dense product. Ends with 1 if one is missed.
+Bars at T=4096, N=16: twice as fast as the eager block; at most 1.5 times the dense product. Ends with 1 if missed.
 """
 
 from __future__ import annotations
@@ -122,8 +122,14 @@ def main() -> None:
         )
     }
     table(("bar", "met"), [(bar, "yes" if met else "NO") for bar, met in bars.items()])
-    machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(), "threads": wanted.threads}
-    wanted.out.write_text(json.dumps({"rows": rows, "bars": bars, "machine": machine}, indent=1) + "\n", encoding="utf-8")
+    machine = {
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": wanted.threads,
+    }
+    wanted.out.write_text(
+        json.dumps({"rows": rows, "bars": bars, "machine": machine}, indent=1) + "\n", encoding="utf-8"
+    )
     print(f"wrote {wanted.out}")
     sys.exit(0 if all(bars.values()) else 1)
 

@@ -51,13 +51,20 @@ def main() -> None:
             "made": date.today().isoformat(),
             "command": "python weights/moe.py",
             "data": {"sources": SOURCES, "fingerprint": corpus.fingerprint, "splits": "by hash of the document"},
-            "training": {"steps": TRAINING.steps, "batch": TRAINING.batch, "rate": TRAINING.rate, "seconds": round(log.seconds)},
+            "training": {
+                "steps": TRAINING.steps,
+                "batch": TRAINING.batch,
+                "rate": TRAINING.rate,
+                "seconds": round(log.seconds),
+            },
             "limits": "made to compare methods on: it writes no sensible text",
         },
     )
     # Measured as shipped: after rounding to half precision.
     shipped = load(args.out)
-    found = {split: {name: round(v, 4) for name, v in losses(shipped, corpus, split).items()} for split in ("valid", "test")}
+    found = {
+        split: {name: round(v, 4) for name, v in losses(shipped, corpus, split).items()} for split in ("valid", "test")
+    }
     save(shipped, args.out, half=True, card={**_card(args.out), "loss": found})
     print(found, f"{time.monotonic() - started:.0f} s")
 

@@ -22,6 +22,7 @@ from weighup.cli import (
     methods,
     metrics,
     models,
+    moe,
     schema,
     serve,
     store,
@@ -51,6 +52,7 @@ app.command("doctor")(doctor.doctor)
 app.add_typer(judge.app, name="judge")
 app.add_typer(arena.app, name="arena")
 app.add_typer(metrics.app, name="metrics")
+app.add_typer(moe.app, name="moe")
 app.add_typer(keys.app, name="keys")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(database.app, name="db")

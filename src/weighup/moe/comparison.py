@@ -1,0 +1,124 @@
+"""Routers side by side: same sizes, same data, same training, several seeds; one table."""
+
+# mypy: disable-error-code="misc,no-any-return"
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from weighup.errors import InvalidInput
+from weighup.moe.corpus import Corpus
+from weighup.moe.cost import cost
+from weighup.moe.lab import Log, Training, losses, train, trained
+from weighup.moe.registry import ROUTERS
+from weighup.moe.report import report
+from weighup.moe.tiny import TinyConfig, TinyMoELM
+from weighup.moe.trace import tracing
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One router: means over seeds; `spread` is the standard deviation of the loss over them (0 for one seed)."""
+
+    router: str
+    loss: float
+    spread: float
+    active: float
+    flops: float
+    parameters: int
+    evenness: float
+    seconds: float
+    by_domain: Mapping[str, float]
+
+    def row(self) -> dict[str, Any]:
+        """For tables."""
+        return {
+            "router": self.router,
+            "test loss": round(self.loss, 4),
+            "± over seeds": round(self.spread, 4),
+            "experts a token": round(self.active, 2),
+            "MFLOPs a token": round(self.flops / 1e6, 3),
+            "parameters": self.parameters,
+            "evenness": round(self.evenness, 3),
+            "s to train": round(self.seconds, 1),
+            **{f"loss: {name}": round(value, 3) for name, value in self.by_domain.items()},
+        }
+
+
+def compare_routers(
+    routers: Sequence[str],
+    corpus: Corpus,
+    *,
+    config: TinyConfig,
+    training: Training,
+    seeds: Sequence[int] = (0, 1, 2),
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    show: bool | None = None,
+) -> list[Compared]:
+    """Train each router (or take it from the store) with each seed and measure on the test split, in the given order.
+
+    Seconds are of models that were trained now; nan where all came from the store. Raises InvalidInput for a router
+    that is not known, before anything is trained.
+    """
+    unknown = [name for name in routers if name not in ROUTERS]
+    if unknown or not routers:
+        raise InvalidInput(f"routers: {', '.join(unknown) or 'none given'}; there are {', '.join(ROUTERS)}")
+    return [
+        _measured(
+            name,
+            corpus,
+            replace(config, router=name, options=dict((options or {}).get(name, {}))),
+            training,
+            seeds,
+            show,
+        )
+        for name in routers
+    ]
+
+
+def _measured(
+    name: str, corpus: Corpus, config: TinyConfig, training: Training, seeds: Sequence[int], show: bool | None
+) -> Compared:
+    found: list[dict[str, float]] = []
+    active, flops, evenness, seconds = [], [], [], []
+    parameters = 0
+    for seed in seeds:
+        now = replace(training, seed=seed)
+        took: list[float] = []
+
+        def fit(model: TinyMoELM, now: Training = now, took: list[float] = took) -> Log:
+            started = time.monotonic()
+            log = train(model, corpus, now, show=show, label=f"training {name}, seed {now.seed}")
+            took.append(time.monotonic() - started)
+            return log
+
+        model = trained(config, corpus, now, fit=fit)
+        with torch.no_grad(), tracing(model, logits=False) as recorder:
+            found.append(losses(model, corpus, "test"))
+        told = report(recorder.trace)
+        spent = cost(model, trace=recorder.trace, context=config.context)
+        active.append(spent.experts_a_token)
+        flops.append(spent.flops)
+        evenness.append(float(told.evenness.mean()))
+        seconds += took
+        parameters = spent.total
+    means = [math.fsum(one.values()) / len(one) for one in found]
+    loss = math.fsum(means) / len(means)
+    spread = math.sqrt(math.fsum((one - loss) ** 2 for one in means) / max(1, len(means) - 1))
+    return Compared(
+        name,
+        loss,
+        spread,
+        math.fsum(active) / len(active),
+        math.fsum(flops) / len(flops),
+        parameters,
+        math.fsum(evenness) / len(evenness),
+        math.fsum(seconds) / len(seconds) if seconds else math.nan,
+        {domain: math.fsum(one[domain] for one in found) / len(found) for domain in corpus.domains},
+    )

@@ -1,0 +1,1 @@
+"""Making a trained mixture of experts smaller."""

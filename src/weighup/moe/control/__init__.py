@@ -1,0 +1,1 @@
+"""Changing how a trained model routes, while it is used."""

@@ -1,0 +1,1 @@
+"""Experts for several tasks, users or adapters."""

@@ -1,0 +1,1 @@
+"""Routers that are trained with their model, one file a method."""
