@@ -43,7 +43,7 @@ soak: models $(VENV)/.dev  ## kill what watches, works and serves for 10 minutes
 fuzz: models $(VENV)/.dev  ## feed the readers broken and hostile input for 5 minutes
 	@$(BIN)/python benchmarks/fuzz.py --minutes 5
 
-weights: out/weights/ease.done  ## remake everything trained that is shipped (hours; a finished step is not done again)
+weights: out/weights/ease.done out/weights/moe.done  ## remake everything trained that is shipped (hours; a finished step is not done again)
 
 # Content, then stance, then what is fitted on top of both. `rm out/weights/NAME.done` does a step anew.
 WEIGHTS := src/weighup/_weights
@@ -65,6 +65,11 @@ out/weights/stance.done: weights/stance.py $(TRAINING) $(wildcard src/weighup/tr
 out/weights/ease.done: weights/ease.py out/weights/content.done out/weights/stance.done \
   $(wildcard src/weighup/train/ease/*.py)
 	@$(BIN)/python weights/ease.py --data $(WEIGHUP_DATA) --out $(WEIGHTS)
+	touch $@
+
+out/weights/moe.done: weights/moe.py $(VENV)/.train $(wildcard src/weighup/moe/*.py)
+	@mkdir -p $(@D)
+	$(BIN)/python weights/moe.py --data $(WEIGHUP_DATA)
 	touch $@
 
 docs: $(VENV)/.docs  ## build the documentation into site/

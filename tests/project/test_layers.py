@@ -20,7 +20,7 @@ EXTRAS = (
     "psycopg",
     "argon2",
 )
-NEEDING = ("weighup.train.ease.", "weighup.train.stance.", "weighup.serve.")
+NEEDING = ("weighup.train.ease.", "weighup.train.stance.", "weighup.serve.", "weighup.moe.")
 """Modules that only commands and servers import which say what to install."""
 IMPORT_ALL = f"""
 import importlib, pkgutil, sys, weighup

@@ -112,7 +112,7 @@ def to_hugging_face(model: TinyMoELM) -> nn.Module:
     first = model.blocks[0].moe
     for block in model.blocks:
         router = block.moe.router
-        if not isinstance(router, TopK) or not router.renormalise or block.moe.shared is not None:
+        if type(router) is not TopK or not router.renormalise or block.moe.shared is not None:
             raise InvalidInput(
                 f"export: Mixtral has top-k routing with renormalised weights and no shared experts; this model has "
                 f"{type(router).__name__}{' and shared experts' if block.moe.shared is not None else ''}"

@@ -35,6 +35,8 @@ class Decision:
         return replace(self, **changed)
 
 
+_NONE = -1e4
+"""What a masked expert counts where groups are ranked: below every score with its bias."""
 Choose = Callable[[nn.Module, Tensor, int], tuple[Tensor, Tensor]]
 """(router, logits [T, N], k) -> indices and weights [T, k]."""
 
@@ -183,11 +185,12 @@ def _deepseek_v2(router: nn.Module, logits: Tensor, k: int) -> tuple[Tensor, Ten
 
 def _deepseek_v3(router: nn.Module, logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
     scores = logits.sigmoid()
-    chosen = scores + router.e_score_correction_bias
-    groups = chosen.view(len(chosen), router.num_group, -1)
-    chosen = _limited(chosen, groups.topk(min(2, groups.shape[-1]), -1)[0].sum(-1), router, float("-inf"))
     # A logit of -inf masks an expert; the bias that is added for the choice alone must not bring it back.
-    indices = torch.topk(chosen.masked_fill(torch.isneginf(logits), float("-inf")), k, dim=-1, sorted=False)[1]
+    chosen = (scores + router.e_score_correction_bias).masked_fill(torch.isneginf(logits), float("-inf"))
+    groups = chosen.view(len(chosen), router.num_group, -1)
+    # Finite, so that a group with one expert left is before one with none.
+    best = groups.topk(min(2, groups.shape[-1]), -1)[0].clamp_min(_NONE).sum(-1)
+    indices = torch.topk(_limited(chosen, best, router, float("-inf")), k, dim=-1, sorted=False)[1]
     weights = scores.gather(1, indices)
     if router.norm_topk_prob:
         weights = weights / (weights.sum(-1, keepdim=True) + 1e-20)
