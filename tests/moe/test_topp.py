@@ -269,3 +269,15 @@ def test_nan_no_tokens_and_another_width_are_refused() -> None:
 def test_an_unknown_option_is_refused() -> None:
     with pytest.raises(InvalidInput, match="threshold"):
         make_layer(TinyConfig(**{**TINY.dump(), "options": {"threshold": 0.4}}), 0, {})
+
+
+def test_a_policy_may_leave_a_variable_router_fewer_experts_than_its_most() -> None:
+    from weighup.moe.policy import Policy, control
+    from weighup.moe.tiny import TinyConfig, TinyMoELM
+    from weighup.moe.trace import tracing
+
+    model = TinyMoELM(TinyConfig(width=16, layers=1, heads=2, n_experts=4, hidden=8, context=8, router="topp")).eval()
+    allowed = torch.tensor([False, True, False, False])
+    with torch.no_grad(), control(model, Policy(allowed=allowed)), tracing(model) as recorder:
+        model(torch.randint(0, 256, (1, 8)))
+    assert set(recorder.trace.indices[recorder.trace.indices >= 0].tolist()) == {1}

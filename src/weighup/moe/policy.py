@@ -98,7 +98,7 @@ class Policy:
         to = _of(self.to, site.layer)
         if to is not None and not 0 <= int(to.min()) <= int(to.max()) < n:
             raise InvalidInput(f"to: {at} has experts 0 to {n - 1}, not {int(to.min())} to {int(to.max())}")
-        if allowed is not None and int(allowed.sum()) < (k or site.k if ranks is None else max(ranks)):
+        if allowed is not None and int(allowed.sum()) < (k or site.least if ranks is None else max(ranks)):
             raise InvalidInput(f"allowed: {at} leaves {int(allowed.sum())} experts, fewer than are to be chosen")
         if ranks is not None and not (
             ranks and all(1 <= rank <= n for rank in ranks) and len(set(ranks)) == len(ranks)

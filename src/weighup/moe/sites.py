@@ -63,6 +63,11 @@ class Site:
     shared: bool = False
     lacks: str = ""
 
+    @property
+    def least(self) -> int:
+        """The fewest experts that the router can do with."""
+        return 1 if getattr(self.router, "variable", False) else self.k
+
     def choose(self, logits: Tensor, k: int | None = None) -> tuple[Tensor, Tensor]:
         """Indices and weights [T, k] as the model itself would take them from logits [T, N]."""
         return self.choose_by(self.router, logits, self.k if k is None else checked_k(k, self.n_experts))

@@ -53,6 +53,9 @@ class TopP(Router):
     losses.
     """
 
+    variable = True
+    """A token may get any number of experts from 1 to k."""
+
     def __init__(
         self,
         width: int,
