@@ -22,7 +22,7 @@ run: models  ## check the bundled claims, offline; ends with a table and an HTML
 	$(BIN)/python examples/table.py out/verdicts.jsonl
 	echo "report: $$PWD/out/report.html"
 
-test: models $(VENV)/.dev  ## run the tests
+test: models $(VENV)/.dev $(if $(NO_TORCH),,$(VENV)/.train)  ## run the tests; NO_TORCH=1 leaves out what trains
 	@$(BIN)/python -m pytest -n 2 -q
 
 lint: $(VENV)/.dev  ## style, types and import layering
@@ -94,7 +94,7 @@ $(VENV)/.dev: $(VENV)/.core
 
 $(VENV)/.train: $(VENV)/.core
 	@echo "installing what training needs …"
-	$(PIP) install torch==2.13.0
+	$(PIP) install torch==2.13.0 $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 	$(PIP) install -e '.[train]'
 	touch $@
 

@@ -16,7 +16,7 @@ from weighup.claims import as_markdown, stored
 NOT_YET = "*Not measured yet.*"
 PLAIN = ("scale", "load", "watch", "soak", "judge_run", "hostile_answers", "moe_hooks")
 """Results that are shown as they are, in `<!-- NAME results -->`."""
-ROWS = ("bradley_terry", "recommenders", "moe_layer")
+ROWS = ("bradley_terry", "recommenders", "moe_layer", "moe_routers", "moe_compress", "moe_offload", "moe_local")
 """Results with `rows`, shown as one table, what else they say below it."""
 MEASURED = re.compile(r"(<!-- measured: [^\n]+ -->\n).*?(\n<!-- measured: end -->)", re.DOTALL)
 
@@ -182,10 +182,13 @@ def rows(path: Path) -> str:
     if not path.is_file():
         return NOT_YET
     told = json.loads(path.read_text(encoding="utf-8"))
-    columns = list(dict.fromkeys(name for row in told["rows"] for name in row))
+    if isinstance(told, list):  # what a command wrote with --out
+        told = {"rows": told}
+    columns = list(dict.fromkeys(name for row in told["rows"] for name in row if name != "told"))
     alone = [[f"`{name}`", value] for name, value in told.items() if not isinstance(value, (dict, list))]
     each = [[row.get(name, "") for name in columns] for row in told["rows"]]
-    return table(columns, each) + "\n\n" + table(["measure", "value"], alone)
+    shown = table(columns, each)
+    return shown + "\n\n" + table(["measure", "value"], alone) if alone else shown
 
 
 def judges(path: Path) -> str:

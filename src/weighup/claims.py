@@ -137,7 +137,7 @@ def _load(method: Method) -> Check:
     except (ImportError, AttributeError, ValueError) as error:
         raise JobFailed(
             f"{method.room}/{method.name}: claim check {method.claim_check!r} cannot be loaded: {error}; "
-            "install what it needs with pip install 'weighup[dev]'"
+            "install what it needs with pip install 'weighup[dev]', for moe 'weighup[train]'"
         ) from error
     return check
 

@@ -78,6 +78,9 @@ def test_a_trace_holds_every_token_with_its_domain(trace: Path) -> None:
 def test_the_report_comes_in_every_form(trace: Path, tmp_path: Path) -> None:
     rows = json.loads(weighup("report", trace, "--format", "json").stdout)
     assert [row["layer"] for row in rows] == [0, 1]
+    local = json.loads(weighup("report", trace, "--segment", 4, "--segment", 8, "--format", "json").stdout)
+    assert [row["m"] for row in local] == [4, 8]
+    assert all(row["SRP"] <= row["SCH 2k"] for row in local)
     changed = json.loads(weighup("report", trace, "--before", trace, "--format", "json").stdout)
     assert {row["changed since"] for row in changed} == {"0.0%"}
     for picture in ("load", "domains", "together"):

@@ -142,18 +142,34 @@ def report(
     before: Annotated[
         Path | None, typer.Option("--before", help="A trace of the same tokens by an earlier checkpoint.")
     ] = None,
+    segments: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--segment", min=1, help="Local routing consistency of segments of so many tokens; several times."
+        ),
+    ] = None,
     picture: Annotated[str, typer.Option("--picture", help="For --out x.svg: load, domains or together.")] = "load",
     form: Format = "table",
     out: Out = None,
 ) -> None:
-    """Load, entropy, specialisation by domain, how long experts stay; fluctuation between two checkpoints.
+    """Load, entropy, specialisation by domain, how long experts stay; fluctuation between two checkpoints; with
+    `--segment` how well one set of experts (SRP) or a cache of them (SCH) would serve a stretch of text.
 
     \b
     Examples:
       weighup moe report trace.parquet
       weighup moe report trace.parquet --picture domains --out domains.svg
+      weighup moe report trace.parquet --segment 8 --segment 64
     """
     _ready()
+    if segments:
+        from weighup.cli.rows import emit
+        from weighup.moe.control.local_consistency import report as consistency
+        from weighup.moe.trace import RoutingTrace
+
+        rows = consistency(RoutingTrace.read(trace), segments=tuple(segments))
+        emit(rows, title="local routing consistency", form=form, out=out)
+        return
     from weighup.moe.report import fluctuation
     from weighup.moe.report import report as told
     from weighup.moe.trace import RoutingTrace, pieces

@@ -191,6 +191,7 @@ def fresh(tuned: Any) -> None:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_tuning_goes_on_where_it_was_stopped(tuned: Any, table: Table, evaluated: Evaluators, tmp_path: Path) -> None:
     chosen = instruct.examples_of(table, evaluated, 4, 0)
     lessons = [tuned.lesson(one.opening, one.before, one.deciding) for one in chosen]
@@ -226,6 +227,7 @@ def test_tuning_goes_on_where_it_was_stopped(tuned: Any, table: Table, evaluated
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_the_engine_says_with_the_adapter_what_torch_says(
     tuned: Any, recipe: Any, table: Table, evaluated: Evaluators, tmp_path: Path
 ) -> None:

@@ -69,6 +69,7 @@ def test_the_dequantised_network_gives_the_shipped_logits() -> None:
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on_and_ends_as_one_that_was_not(rows: list[Labelled], tmp_path: Path) -> None:
     torch = need_torch()
     whole = own.train_stance(rows, tmp_path / "whole", steps=3, seed=4, threads=1, augment=["edits"])
