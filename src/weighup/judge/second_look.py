@@ -33,7 +33,7 @@ def unrelated(item: Item, encoder: Encoder, *, below: float = RELATED) -> list[l
     every = list(dict.fromkeys(piece for some in (asked, *told) for piece in some))
     vectors = encoder.encode(every)
     row = {piece: n for n, piece in enumerate(every)}
-    found = []
+    found: list[list[str]] = []
     for n, own in enumerate(told):
         others = asked + [piece for m, some in enumerate(told) if m != n for piece in some]
         if not own or not others:
@@ -78,8 +78,8 @@ class SecondLook:
                     again.append((n, place, far[place]))
         without = [_without(items[n], place, far) for n, place, far in again]
         looked = self.inner.judge(without, rubric) if without else []
-        for (n, place, far), other in zip(again, looked, strict=True):
-            said[n] = _less_for(place, said[n], other, far)
+        for (n, place, left_out), other in zip(again, looked, strict=True):
+            said[n] = _less_for(place, said[n], other, left_out)
         return [one.model_copy(update={"judge": self.name}) for one in said]
 
 

@@ -17,6 +17,8 @@ Behaviours: [n, L] item numbers, 0 where there is none; target [n]; item feature
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -55,7 +57,7 @@ class Items(nn.Module):
         return self.embedding(items) + self.known(self.features[items])
 
 
-class Ranker(nn.Module):
+class Ranker(nn.Module, ABC):
     """Input network, experts, and a gate that subclasses give: logits [n] = Σ_k gate_k · expert_k."""
 
     def __init__(self, features: Tensor, *, experts: int = 4, width: int = 16, hidden: int = 16) -> None:
@@ -84,9 +86,9 @@ class Ranker(nn.Module):
         gate = self.gate(past, item, present)
         return (gate * scores).sum(1) + self.bias, gate
 
+    @abstractmethod
     def gate(self, past: Tensor, item: Tensor, present: Tensor) -> Tensor:
         """past [n, L, width], item [n, width], present [n, L, 1] -> [n, experts]."""
-        raise NotImplementedError
 
     def check(self, behaviours: Tensor, target: Tensor) -> None:
         """Raises InvalidInput for what cannot be ranked."""

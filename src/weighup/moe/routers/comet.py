@@ -22,6 +22,7 @@ Shapes: tokens [T, d]; leaf probabilities v [T, k, N]; permutations [k, N leaves
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -50,7 +51,7 @@ _HOT, _COLD = 1.0, 0.05
 _SINKHORN = 20
 
 
-class GateRouter(Router):
+class GateRouter(Router, ABC):
     """A router whose gates [T, N] sum to 1 and are exactly 0 for what is not chosen; logits are their logarithms.
 
     Subclasses give `gates`. `gamma`: width of the smooth step; `entropy`: weight of the regularisation.
@@ -66,9 +67,9 @@ class GateRouter(Router):
         self.gamma, self.entropy = gamma, entropy
         del self.weight  # the base's linear scores are not used
 
+    @abstractmethod
     def gates(self, x: Tensor, context: Context) -> tuple[Tensor, Tensor, Tensor]:
         """Gates [T, N], the mean entropy of the selectors, and the share of soft splits (scalars)."""
-        raise NotImplementedError
 
     def forward(self, x: Tensor, context: Context | None = None) -> Routing:
         """x [T, d] -> Routing; slots beyond what a token uses are masked."""

@@ -20,6 +20,7 @@ may differ from that of one pass over the whole text.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -45,7 +46,7 @@ METHOD = Method(
 )
 
 
-class GraphRouter(Router):
+class GraphRouter(Router, ABC):
     """Top-k of probabilities that are smoothed over a graph of tokens; subclasses say which graph."""
 
     def __init__(
@@ -61,9 +62,9 @@ class GraphRouter(Router):
         super().__init__(width, n_experts, k, renormalise=renormalise)
         self.balance, self.z = balance, z
 
+    @abstractmethod
     def graph(self, x: Tensor, context: Context) -> Tensor:
         """A [batch, length, length], nothing above the diagonal, rows sum to 1."""
-        raise NotImplementedError
 
     def score(self, x: Tensor, context: Context) -> tuple[Tensor, Tensor | None]:
         """Smoothed logits [T, N]. Raises InvalidInput where the tokens are not those of the context's sequences."""
