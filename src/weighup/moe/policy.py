@@ -58,11 +58,7 @@ class Policy:
             if allowed is not None:
                 logits = logits.masked_fill(~allowed, float("-inf"))
             if ranks is not None:
-                indices, _ = site.choose(logits, max(ranks))
-                rest = torch.zeros_like(logits, dtype=torch.bool)
-                rest.scatter_(1, indices[:, [rank - 1 for rank in ranks]], True)
-                logits = logits.masked_fill(~rest, float("-inf"))
-                indices, weights = site.choose(logits, len(ranks))
+                indices, weights = ranked(site, logits, ranks, decision.weights)
             elif add is None and allowed is None and k == site.k:
                 indices, weights = decision.indices, decision.weights
             else:
@@ -160,6 +156,22 @@ def mixed(decision: Decision, weights: Tensor) -> Decision:
     k = max(1, int((weights != 0).sum(-1).max()))
     values, indices = torch.topk(weights.abs(), k, dim=-1)
     return Decision(decision.logits, indices, weights.gather(1, indices).to(decision.weights.dtype), values > 0)
+
+
+def ranked(site: Site, logits: Tensor, ranks: Sequence[int], own: Tensor) -> tuple[Tensor, Tensor]:
+    """Indices and weights [T, len(ranks)] of the experts at these places of the router's order; their weights sum to
+    what `own` [T, k], those of the model's own choice, sum to."""
+    indices, weights = site.choose(logits, max(ranks))
+    if not site.sorted:  # the order is that of the weights
+        weights, order = weights.sort(-1, descending=True)
+        indices = indices.gather(1, order)
+    if len(ranks) == 1:
+        place = ranks[0] - 1
+        return indices[:, place : place + 1], own.sum(-1, keepdim=True)
+    places = [rank - 1 for rank in ranks]
+    weights = weights[:, places]
+    scale = own.sum(-1, keepdim=True) / weights.sum(-1, keepdim=True).clamp_min(1e-20)
+    return indices[:, places], weights * scale
 
 
 def _hook(site: Site, policy: Policies) -> Callable[..., Any]:

@@ -64,6 +64,11 @@ class Site:
     lacks: str = ""
 
     @property
+    def sorted(self) -> bool:
+        """Whether `choose` gives the best expert first."""
+        return not self.architecture.startswith("DeepSeek")
+
+    @property
     def least(self) -> int:
         """The fewest experts that the router can do with."""
         return 1 if getattr(self.router, "variable", False) else self.k
