@@ -69,7 +69,12 @@ def main() -> None:
         for method in METHODS
     }
     picture = lines(
-        "What making the model smaller costs", {"rise of the loss": panel}, x="share that goes", y="rise of the loss"
+        "What making the model smaller costs",
+        {"rise of the loss": panel},
+        x="share that goes",
+        y="rise of the loss",
+        y_range=(0.0, max(row["rise"] for row in rows)),
+        strong="heapr",
     )
     figure = wanted.out.parent / "figures" / "moe_compress.svg"
     figure.write_text(picture, encoding="utf-8")

@@ -21,8 +21,8 @@ from weighup.moe.types import Routing
 
 Activation = Literal["swiglu", "gelu"]
 Strategy = Literal["auto", "dense", "sorted"]
-_DENSE_ROWS = 256
-"""T·N up to which running everything is cheaper than sorting (measured: benchmarks/moe_layer.py)."""
+_DENSE_PRODUCTS, _DENSE_WEIGHTS = 20_000_000, 1_000_000
+"""Multiplications, and weights that are read, up to which running everything is cheaper than sorting (measured)."""
 
 
 class Experts(nn.Module):
@@ -45,9 +45,13 @@ class Experts(nn.Module):
     def forward(self, x: Tensor, routing: Routing, strategy: Strategy = "auto") -> Tensor:
         """x [T, d] -> [T, d], the weighted sum of the chosen experts' outputs."""
         if strategy == "auto":
-            strategy = "dense" if len(x) * self.n <= _DENSE_ROWS else "sorted"
+            weights = 3 * self.n * self.width * self.hidden
+            small = weights <= _DENSE_WEIGHTS and len(x) * weights <= _DENSE_PRODUCTS
+            strategy = "dense" if small else "sorted"
         if strategy == "dense":
-            return torch.einsum("tn,ntd->td", routing.dense().to(x.dtype), self.all(x))
+            z = F.linear(x, self.gate_up_proj.reshape(-1, self.width)).view(len(x), self.n, -1)
+            inner = activated(z, self.activation) * routing.dense().to(x.dtype)[:, :, None]
+            return torch.bmm(inner.transpose(0, 1), self.down_proj.transpose(1, 2)).sum(0)
         return grouped(x, routing, self.gate_up_proj, self.down_proj, self.activation)
 
     def all(self, x: Tensor) -> Tensor:

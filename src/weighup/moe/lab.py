@@ -14,6 +14,7 @@ import hashlib
 import json
 import math
 import os
+import pickle
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -212,7 +213,7 @@ def trained(
         try:
             model.load_state_dict(torch.load(path, weights_only=True))
             return model.eval()
-        except (RuntimeError, OSError, EOFError, ValueError):
+        except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError):
             path.unlink(missing_ok=True)  # cut off or broken: made again
     if fit is not None:
         fit(model)
@@ -280,7 +281,7 @@ def _resume(path: Path, told: Mapping[str, Any], model: nn.Module, optimiser: to
     try:
         state = torch.load(path, weights_only=True)
         same = state["told"] == json.dumps(told, sort_keys=True)
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
         raise InvalidInput(f"{path}: is no state of a training: {error}; remove it to begin anew") from error
     if not same:
         raise InvalidInput(

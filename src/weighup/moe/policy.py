@@ -113,6 +113,14 @@ class Rows:
         if len(decision.logits) % len(self.parts):
             raise InvalidInput(f"rows: {len(decision.logits)} tokens do not split into {len(self.parts)} equal parts")
         size = len(decision.logits) // len(self.parts)
+        ranks = [_only_ranks(policy, site, decision) for policy in self.parts]
+        if decision.mask is None and site.sorted and None not in ranks:
+            # What is asked for is among what the model chose: its weights are moved, and nothing is chosen again.
+            weights = decision.weights.clone()
+            for n, places in enumerate(ranks):
+                if places:
+                    _moved(weights[n * size : (n + 1) * size], places)
+            return Decision(decision.logits, decision.indices, weights)
         made = []
         for n, policy in enumerate(self.parts):
             part = Decision(*(None if one is None else one[n * size : (n + 1) * size] for one in _parts(decision)))
@@ -172,6 +180,27 @@ def ranked(site: Site, logits: Tensor, ranks: Sequence[int], own: Tensor) -> tup
     weights = weights[:, places]
     scale = own.sum(-1, keepdim=True) / weights.sum(-1, keepdim=True).clamp_min(1e-20)
     return indices[:, places], weights * scale
+
+
+def _only_ranks(policy: Policies | None, site: Site, decision: Decision) -> Sequence[int] | None:
+    """The ranks that are all that a policy asks for, if the model chose that many; () for no policy, else None."""
+    if policy is None:
+        return ()
+    if not isinstance(policy, Policy) or policy.ranks is None:
+        return None
+    if any(getattr(policy, name) is not None for name in ("k", "allowed", "add", "mix", "to")):
+        return None
+    ranks: Sequence[int] | None = _of(policy.ranks, site.layer)
+    return () if ranks is None else ranks if max(ranks) <= decision.indices.shape[1] else None
+
+
+def _moved(weights: Tensor, ranks: Sequence[int]) -> None:
+    """Give the experts at these places of weights [T, k] all of a token's weight, in place."""
+    total = weights.sum(-1, keepdim=True)
+    places = [rank - 1 for rank in ranks]
+    kept = weights[:, places]
+    weights.zero_()
+    weights[:, places] = total if len(ranks) == 1 else kept * (total / kept.sum(-1, keepdim=True).clamp_min(1e-20))
 
 
 def _hook(site: Site, policy: Policies) -> Callable[..., Any]:

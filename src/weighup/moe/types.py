@@ -106,7 +106,8 @@ class Router(nn.Module):
         """From logits [T, N]; `k` in place of the router's own."""
         probs = torch.softmax(logits.float(), dim=-1)
         indices, weights = top_k(probs, self.k if k is None else checked_k(k, self.n_experts), self.renormalise)
-        aux = self.aux_loss(probs, indices, logits)
+        # Where nothing is learned nobody adds it to a loss.
+        aux = self.aux_loss(probs, indices, logits) if torch.is_grad_enabled() else logits.new_zeros(())
         return Routing(indices, weights.to(logits.dtype), probs, logits, aux)
 
     def aux_loss(self, probs: Tensor, indices: Tensor, logits: Tensor) -> Tensor:

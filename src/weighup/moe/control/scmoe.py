@@ -64,7 +64,7 @@ def contrasted(strong: Tensor, weak: Tensor, *, alpha: float = 0.1, beta: float 
     checked_strengths(alpha, beta)
     if strong.shape != weak.shape or not strong.numel():
         raise InvalidInput(f"scmoe: strong and weak logits have shapes {list(strong.shape)} and {list(weak.shape)}")
-    if torch.isnan(strong).any() or torch.isnan(weak).any():
+    if torch.isnan(strong.sum() + weak.sum()) and bool(torch.isnan(strong).any() | torch.isnan(weak).any()):
         raise InvalidInput("scmoe: the model's logits are not numbers (NaN); its weights or the input are broken")
     outside = strong < strong.amax(-1, keepdim=True) + math.log(alpha)
     return ((1 + beta) * strong - beta * weak).masked_fill(outside, float("-inf"))
