@@ -186,7 +186,7 @@ def rows(path: Path) -> str:
         told = {"rows": told}
     columns = list(dict.fromkeys(name for row in told["rows"] for name in row if name != "told"))
     alone = [[f"`{name}`", value] for name, value in told.items() if not isinstance(value, (dict, list))]
-    each = [[row.get(name, "") for name in columns] for row in told["rows"]]
+    each = [["–" if row.get(name) is None else row[name] for name in columns] for row in told["rows"]]
     shown = table(columns, each)
     return shown + "\n\n" + table(["measure", "value"], alone) if alone else shown
 

@@ -18,7 +18,7 @@ from weighup.moe.cost import cost
 from weighup.moe.lab import Log, Training, losses, train, trained
 from weighup.moe.registry import ROUTERS
 from weighup.moe.report import report
-from weighup.moe.tiny import TinyConfig, TinyMoELM
+from weighup.moe.tiny import Output, TinyConfig, TinyMoELM
 from weighup.moe.trace import tracing
 
 
@@ -46,7 +46,7 @@ class Compared:
             "MFLOPs a token": round(self.flops / 1e6, 3),
             "parameters": self.parameters,
             "evenness": round(self.evenness, 3),
-            "s to train": round(self.seconds, 1),
+            "s to train": None if math.isnan(self.seconds) else round(self.seconds, 1),
             **{f"loss: {name}": round(value, 3) for name, value in self.by_domain.items()},
         }
 
@@ -99,10 +99,16 @@ def _measured(
             return log
 
         model = trained(config, corpus, now, fit=fit)
+        used: list[float] = []
+
+        def counted(out: Output, _: Any, used: list[float] = used) -> None:
+            # Of what layers did, not of their routers: a chain of experts asks several a layer.
+            used.append(float(torch.stack([one.active.float().mean() for one in out.routings]).mean()))
+
         with torch.no_grad(), tracing(model, logits=False) as recorder:
-            found.append(losses(model, corpus, "test"))
+            found.append(losses(model, corpus, "test", each=counted))
         told = report(recorder.trace)
-        spent = cost(model, trace=recorder.trace, context=config.context)
+        spent = cost(model, k=math.fsum(used) / len(used), context=config.context)
         active.append(spent.experts_a_token)
         flops.append(spent.flops)
         evenness.append(float(told.evenness.mean()))
