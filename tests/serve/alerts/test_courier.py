@@ -269,7 +269,7 @@ def _make_due(db: Database) -> None:
         session.execute(update(AlertRow).values(next_try=past, lease_until=past))
 
 
-def _until(what, seconds: float = 60.0) -> None:  # type: ignore[no-untyped-def]
+def _until(what, seconds: float = 120.0) -> None:  # type: ignore[no-untyped-def]
     end = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < end, "it never came to that"
