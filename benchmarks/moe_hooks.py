@@ -29,8 +29,8 @@ import torch
 from weighup.console import progress, table
 from weighup.moe.export import SHIPPED, load_any
 from weighup.moe.policy import Policy, control
+from weighup.moe.running import logits_of
 from weighup.moe.sites import Decision, Site
-from weighup.moe.tiny import TinyMoELM
 from weighup.moe.trace import RoutingTrace, pieces, tracing
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,7 +53,7 @@ def main() -> None:
 
     @torch.no_grad()
     def forward() -> None:
-        _ = model(tokens) if isinstance(model, TinyMoELM) else model(input_ids=tokens, use_cache=False)
+        logits_of(model, tokens)
 
     with tempfile.TemporaryDirectory() as name:
         count = iter(range(1_000_000))

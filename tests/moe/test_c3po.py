@@ -17,9 +17,9 @@ from weighup.moe.control.c3po import (  # noqa: E402
     reference,
     remix,
 )
-from weighup.moe.control.rewire import logits_of  # noqa: E402
 from weighup.moe.generate import generate  # noqa: E402
 from weighup.moe.policy import control  # noqa: E402
+from weighup.moe.running import logits_of  # noqa: E402
 from weighup.moe.tiny import TinyConfig, TinyMoELM  # noqa: E402
 
 TINY = TinyConfig(width=16, layers=2, heads=2, n_experts=4, k=2, hidden=8, context=16)

@@ -6,9 +6,10 @@ torch = pytest.importorskip("torch", reason="weighup.moe needs pip install 'weig
 
 from weighup.errors import InvalidInput  # noqa: E402
 from weighup.moe.control.des import Trajectories, beam, best_of_n, generate_with, likelihood, pass_at  # noqa: E402
-from weighup.moe.control.rewire import logits_of, next_token_losses  # noqa: E402
+from weighup.moe.control.rewire import next_token_losses  # noqa: E402
 from weighup.moe.generate import generate  # noqa: E402
 from weighup.moe.policy import Policy, control  # noqa: E402
+from weighup.moe.running import logits_of  # noqa: E402
 from weighup.moe.tiny import TinyConfig, TinyMoELM  # noqa: E402
 
 TINY = TinyConfig(width=16, layers=2, heads=2, n_experts=4, k=2, hidden=8, context=16)

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch", reason="weighup.moe needs pip install 'weighup[train]'")
 
 from weighup.errors import InvalidInput  # noqa: E402
-from weighup.moe.control.rewire import logits_of  # noqa: E402
 from weighup.moe.control.scmoe import SelfContrast, contrasted, generate_with, strong_and_weak  # noqa: E402
 from weighup.moe.generate import generate  # noqa: E402
 from weighup.moe.policy import Policy, control  # noqa: E402
+from weighup.moe.running import logits_of  # noqa: E402
 from weighup.moe.tiny import TinyConfig, TinyMoELM  # noqa: E402
 
 TINY = TinyConfig(width=16, layers=2, heads=2, n_experts=4, k=2, hidden=8, context=16)

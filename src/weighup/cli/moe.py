@@ -51,7 +51,7 @@ def train(
 
     Example: weighup moe train --router deepseek --steps 1500 --out models/deepseek
     """
-    _ready()
+    moe_use.ready()
     import torch
 
     from weighup.console import table
@@ -64,7 +64,7 @@ def train(
 
     torch.set_num_threads(threads or torch.get_num_threads())
     config = _config(router, size, option)
-    texts = corpus(data, _folder())
+    texts = corpus(data, moe_use.data_folder())
     training = Training(steps=steps, batch=batch, rate=rate, warmup=max(1, min(100, steps // 10)), seed=seed)
     torch.manual_seed(seed)
     model = TinyMoELM(config)
@@ -100,7 +100,7 @@ def trace(
 
     Example: weighup moe trace models/deepseek --out trace.parquet
     """
-    _ready()
+    moe_use.ready()
     import numpy as np
     import torch
 
@@ -110,14 +110,14 @@ def trace(
     from weighup.moe.inputs import corpus, domains_of, reads_bytes
     from weighup.moe.inputs import windows as made
     from weighup.moe.report import report as told
-    from weighup.moe.tiny import TinyMoELM
+    from weighup.moe.running import logits_of
     from weighup.moe.trace import pieces, tracing
 
     if out.suffix != ".parquet":
         raise InvalidInput(f"--out {out}: its name must end with .parquet")
     folder = moe_use.named(model)
     one = load_any(folder)
-    source = data if data is not None and not reads_bytes(one) else corpus(data, _folder())
+    source = data if data is not None and not reads_bytes(one) else corpus(data, moe_use.data_folder())
     parts = list(made(one, folder, source, length=length, most=windows))
     names = domains_of(parts)
     tokens = sum(len(ids) * length for ids, _ in parts)
@@ -129,9 +129,8 @@ def trace(
         for ids, domain in parts:
             recorder.labels = np.full(len(ids), names.index(domain))
             recorder.tokens = ids[:, :-1]
-            given = torch.from_numpy(ids[:, :-1].copy())
-            _ = one(given) if isinstance(one, TinyMoELM) else one(input_ids=given, use_cache=False)
-            advance(given.numel())
+            logits_of(one, torch.from_numpy(ids[:, :-1].copy()))
+            advance(len(ids) * length)
     _print_report(told(pieces(out)), "table", None)
     typer.echo(f"{tokens:,} tokens; wrote {out}")
 
@@ -161,7 +160,7 @@ def report(
       weighup moe report trace.parquet --picture domains --out domains.svg
       weighup moe report trace.parquet --segment 8 --segment 64
     """
-    _ready()
+    moe_use.ready()
     if segments:
         from weighup.cli.rows import emit
         from weighup.moe.control.local_consistency import report as consistency
@@ -195,7 +194,7 @@ def compare(
 
     Example: weighup moe compare --routers topk,topp,deepseek --steps 300 --format markdown
     """
-    _ready()
+    moe_use.ready()
     from weighup.cli.rows import emit
     from weighup.errors import InvalidInput
     from weighup.moe.comparison import compare_routers
@@ -209,7 +208,7 @@ def compare(
     names = [name.strip() for name in routers.split(",") if name.strip()]
     config = _config("topk", size, None, SMALL)
     training = Training(steps=steps, warmup=max(1, min(30, steps // 10)))
-    found = compare_routers(names, corpus(data, _folder()), config=config, training=training, seeds=drawn)
+    found = compare_routers(names, corpus(data, moe_use.data_folder()), config=config, training=training, seeds=drawn)
     emit([one.row() for one in found], title="routers", form=form, out=out)
 
 
@@ -270,11 +269,3 @@ def _config(
         if name not in known or not isinstance(value, int):
             raise InvalidInput(f"--size {name}={value}: whole numbers of {', '.join(known)} are needed")
     return replace(start, router=router, options=moe_use.pairs(options, "--option"), **given)
-
-
-def _folder() -> Path:
-    return moe_use.data_folder()
-
-
-def _ready() -> None:
-    moe_use.ready()

@@ -21,7 +21,9 @@ from torch import Tensor, nn
 
 from weighup.errors import InvalidInput
 from weighup.moe.experts import Activation, activated
+from weighup.moe.running import frozen, logits_of
 from weighup.moe.sites import Site, sites
+from weighup.moe.tiny import TinyMoELM
 
 LEAST = 256
 """Tokens below which a calibration set says too little."""
@@ -133,32 +135,21 @@ def calibrate(
             site.weights()
     takers = [_Taker(site, gradients, sample) for site in found]
     handles = [handle for taker in takers for handle in taker.hooked()]
-    was = model.training
-    flags = [(p, p.requires_grad) for p in model.parameters()]
-    model.eval()
     total, seen = 0.0, 0
     try:
-        for p, _ in flags:
-            p.requires_grad_(False)
-        for batch in batches:
-            size = _size(batch)
-            if gradients:
-                with torch.enable_grad():
-                    value = (loss or next_token_loss)(model, batch)
+        with frozen(model, evaluate=True), torch.set_grad_enabled(gradients):
+            for batch in batches:
+                size = _size(batch)
+                value = (loss or next_token_loss)(model, batch)
+                if gradients:
                     # Of the sum over tokens: so that batches of different sizes add up.
                     (value * size).backward()
-            else:
-                with torch.no_grad():
-                    value = (loss or next_token_loss)(model, batch)
-            for taker in takers:
-                taker.take()
-            total, seen = total + float(value.detach()) * size, seen + size
+                for taker in takers:
+                    taker.take()
+                total, seen = total + float(value.detach()) * size, seen + size
     finally:
         for handle in handles:
             handle.remove()
-        for p, flag in flags:
-            p.requires_grad_(flag)
-        model.train(was)
     if seen < least:
         raise InvalidInput(f"calibration: {seen} tokens are too few; {least} or more are needed")
     return Calibration(tuple(taker.stats(seen) for taker in takers), total / seen)
@@ -166,14 +157,12 @@ def calibrate(
 
 def next_token_loss(model: nn.Module, batch: Any) -> Tensor:
     """Mean nats a token, of ours or of a causal model of `transformers`."""
-    from weighup.moe.tiny import TinyMoELM
-
     tokens, targets = tensors(batch)
     if isinstance(model, TinyMoELM):
         value = model(tokens, targets).loss
         assert value is not None
         return value
-    logits = model(input_ids=tokens, use_cache=False).logits
+    logits = logits_of(model, tokens)
     return nn.functional.cross_entropy(logits.reshape(-1, logits.shape[-1]).float(), targets.reshape(-1))
 
 

@@ -32,6 +32,7 @@ from weighup.errors import InvalidInput
 from weighup.moe.compress.prune import allowing
 from weighup.moe.corpus import Batch
 from weighup.moe.policy import Policy
+from weighup.moe.running import logits_of
 from weighup.moe.tiny import TinyMoELM
 from weighup.moe.trace import RoutingTrace, tracing
 from weighup.registry import Method
@@ -176,10 +177,7 @@ def retrieve(model: nn.Module, store: Patterns, tokens: torch.Tensor, m: int) ->
     """TAER: read a query's tokens [batch, length] once with all experts; the task that is nearest, and the policy that
     keeps its m experts a layer (for `control`; `prune` makes a smaller model of the same choice)."""
     with tracing(model) as recorder:
-        if isinstance(model, TinyMoELM):
-            model(tokens)
-        else:
-            model(input_ids=tokens, use_cache=False)
+        logits_of(model, tokens)
     task = store.nearest(recorder.trace)
     return task, store.policy(task, m)
 

@@ -27,9 +27,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from weighup.errors import InvalidInput
-from weighup.moe.control.rewire import frozen, logits_of
 from weighup.moe.generate import Pick, generate, greedy, prefill
 from weighup.moe.policy import control
+from weighup.moe.running import frozen, logits_of
 from weighup.moe.sites import Decision, Site, sites
 from weighup.moe.tiny import END
 from weighup.registry import Method
@@ -315,7 +315,7 @@ def _descended(
     """Gradient descent on the neighbours' weighted loss, near and kernel [B, k], a part of the samples at a time."""
     out, k = [], near.shape[1]
     each = max(1, _AT_ONCE // k)
-    with frozen(model), torch.enable_grad():
+    with frozen(model, evaluate=True), torch.enable_grad():
         for at in range(0, len(old), each):
             rows = near[at : at + each].reshape(-1)
             tokens, ends = known.tokens[rows], known.lengths[rows] - 1

@@ -20,9 +20,10 @@ import torch
 from torch import Tensor, nn
 
 from weighup.errors import InvalidInput
-from weighup.moe.control.rewire import logits_of, next_token_losses
+from weighup.moe.control.rewire import next_token_losses
 from weighup.moe.generate import Pick, State, prefill, sampler, step
 from weighup.moe.policy import Policy, control
+from weighup.moe.running import logits_of
 from weighup.moe.sites import sites
 from weighup.moe.tiny import END, Cache
 from weighup.moe.types import checked_k

@@ -15,8 +15,7 @@ Shapes: tokens [batch, length]; a layer's vectors [batch, N], or [1, N] where sh
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -27,8 +26,9 @@ from torch.nn import functional as F
 from weighup.errors import InvalidInput, JobFailed
 from weighup.moe.generate import Pick, generate, greedy
 from weighup.moe.policy import control
+from weighup.moe.running import frozen, logits_of
 from weighup.moe.sites import Decision, Site, sites
-from weighup.moe.tiny import END, TinyMoELM
+from weighup.moe.tiny import END
 from weighup.registry import Method
 
 METHOD = Method(
@@ -125,7 +125,7 @@ def rewire(
     kinds: dict[str, Any] = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
     optimiser = kinds[rewiring.optimiser](list(vectors.values()), lr=rewiring.rate)
     losses = []
-    with frozen(model), torch.enable_grad(), control(model, Vectors(vectors)):
+    with frozen(model, evaluate=True), torch.enable_grad(), control(model, Vectors(vectors)):
         for _ in range(rewiring.steps):
             optimiser.zero_grad()
             # A sum over sequences, so that the step of one does not depend on how many there are.
@@ -176,33 +176,10 @@ def surest(model: nn.Module, tokens: Tensor, share: float = 1.0) -> tuple[int, .
     return tuple(sorted(sure.topk(count).indices.tolist()))
 
 
-def logits_of(model: nn.Module, tokens: Tensor) -> Tensor:
-    """[batch, length, vocabulary] of our models and Hugging Face's, with gradients where they are on."""
-    out = model(tokens) if isinstance(model, TinyMoELM) else model(input_ids=tokens, use_cache=False)
-    return out.logits
-
-
 def next_token_losses(logits: Tensor, tokens: Tensor) -> Tensor:
     """[batch, length - 1] nats: what each token but the first cost to those before it."""
     flat = logits[:, :-1].flatten(0, 1).float()
     return F.cross_entropy(flat, tokens[:, 1:].reshape(-1), reduction="none").view(len(tokens), -1)
-
-
-@contextmanager
-def frozen(model: nn.Module) -> Iterator[None]:
-    """No parameter of the model gets a gradient while open; afterwards each may again as before."""
-    # Without this the backward pass would compute, and store, gradients of all experts' weights.
-    were: Sequence[tuple[nn.Parameter, bool]] = [(one, one.requires_grad) for one in model.parameters()]
-    training = model.training
-    try:
-        model.eval()
-        for one, _ in were:
-            one.requires_grad_(False)
-        yield
-    finally:
-        for one, was in were:
-            one.requires_grad_(was)
-        model.train(training)
 
 
 def checked_context(tokens: Tensor) -> None:

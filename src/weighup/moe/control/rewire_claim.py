@@ -18,9 +18,10 @@ from torch import Tensor, nn
 
 from weighup.claims import ClaimResult, compare
 from weighup.moe import lab
-from weighup.moe.control.rewire import Rewiring, logits_of, next_token_losses, rewire
+from weighup.moe.control.rewire import Rewiring, next_token_losses, rewire
 from weighup.moe.corpus import Corpus, Split
 from weighup.moe.policy import control
+from weighup.moe.running import logits_of
 
 DOMAINS = ("politics", "medicine", "maths", "aeronautics")
 WINDOW, READ, NEXT = lab.SMALL.context, 8, 2

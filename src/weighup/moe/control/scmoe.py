@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from weighup.errors import InvalidInput
-from weighup.moe.control.rewire import logits_of
 from weighup.moe.generate import Pick, greedy, prefill, step
 from weighup.moe.policy import Policy, Rows, control
+from weighup.moe.running import logits_of
 from weighup.moe.tiny import END
 from weighup.registry import Method
 

@@ -27,6 +27,7 @@ from weighup.errors import InvalidInput
 from weighup.moe.corpus import Corpus
 from weighup.moe.experts import Experts, activated
 from weighup.moe.lab import Training, train, trained
+from weighup.moe.running import frozen
 from weighup.moe.tiny import TinyMoELM
 from weighup.moe.types import Routing
 
@@ -160,20 +161,6 @@ def fit_tensors(
     kind = f"{keep} {fingerprint(model)} {hashlib.sha256(Path(__file__).read_bytes()).hexdigest()}"
     holder = trained(model.config, corpus, training, kind=kind, make=make, fit=fit_holder)
     return {name: holder.extra[name.replace(".", "/")].detach() for name in start}
-
-
-@contextmanager
-def frozen(model: nn.Module, but: Any = ()) -> Iterator[None]:
-    """No weight of the model gets a gradient while open, except those in `but`."""
-    kept = {id(one) for one in but}
-    flags = [(p, p.requires_grad) for p in model.parameters() if id(p) not in kept]
-    try:
-        for p, _ in flags:
-            p.requires_grad_(False)
-        yield
-    finally:
-        for p, flag in flags:
-            p.requires_grad_(flag)
 
 
 @contextmanager
