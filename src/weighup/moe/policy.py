@@ -173,13 +173,13 @@ def ranked(site: Site, logits: Tensor, ranks: Sequence[int], own: Tensor) -> tup
     if not site.sorted:  # the order is that of the weights
         weights, order = weights.sort(-1, descending=True)
         indices = indices.gather(1, order)
-    if len(ranks) == 1:
-        place = ranks[0] - 1
-        return indices[:, place : place + 1], own.sum(-1, keepdim=True)
     places = [rank - 1 for rank in ranks]
-    weights = weights[:, places]
-    scale = own.sum(-1, keepdim=True) / weights.sum(-1, keepdim=True).clamp_min(1e-20)
-    return indices[:, places], weights * scale
+    return indices[:, places], _share(weights[:, places], own.sum(-1, keepdim=True))
+
+
+def _share(weights: Tensor, total: Tensor) -> Tensor:
+    """weights [T, m] scaled to sum to total [T, 1]; a single one is all of it, however small it was."""
+    return total if weights.shape[1] == 1 else weights * (total / weights.sum(-1, keepdim=True).clamp_min(1e-20))
 
 
 def _only_ranks(policy: Policies | None, site: Site, decision: Decision) -> Sequence[int] | None:
@@ -200,7 +200,7 @@ def _moved(weights: Tensor, ranks: Sequence[int]) -> None:
     places = [rank - 1 for rank in ranks]
     kept = weights[:, places]
     weights.zero_()
-    weights[:, places] = total if len(ranks) == 1 else kept * (total / kept.sum(-1, keepdim=True).clamp_min(1e-20))
+    weights[:, places] = _share(kept, total)
 
 
 def _hook(site: Site, policy: Policies) -> Callable[..., Any]:

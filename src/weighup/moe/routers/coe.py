@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from weighup.errors import InvalidInput
 from weighup.moe.experts import Experts, Strategy
 from weighup.moe.layer import MoELayer
-from weighup.moe.routers.topk import load_balance, z_loss
+from weighup.moe.routers.topk import BalancedRouter
 from weighup.moe.types import Context, Router, Routing
 from weighup.registry import Method
 
@@ -45,21 +45,11 @@ METHOD = Method(
 )
 
 
-class IterationRouter(Router):
-    """Top-k softmax of one iteration. `balance`, `z`: weights of the losses.
+class IterationRouter(BalancedRouter):
+    """Top-k softmax of one iteration.
 
     No subclass of `TopK`: a chain's router must not pass for that of a layer with one iteration.
     """
-
-    def __init__(
-        self, width: int, n_experts: int, k: int, *, balance: float = 1e-2, z: float = 1e-3, renormalise: bool = True
-    ) -> None:
-        super().__init__(width, n_experts, k, renormalise=renormalise)
-        self.balance, self.z = balance, z
-
-    def aux_loss(self, probs: Tensor, indices: Tensor, logits: Tensor) -> Tensor:
-        """balance · N Σ f_i P_i + z · mean(logsumexp²)."""
-        return self.balance * load_balance(probs, indices) + self.z * z_loss(logits)
 
 
 class CoELayer(MoELayer):

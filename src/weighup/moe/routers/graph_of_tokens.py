@@ -29,8 +29,8 @@ from torch import Tensor, nn
 from weighup.errors import InvalidInput
 from weighup.moe.experts import Experts
 from weighup.moe.layer import MoELayer
-from weighup.moe.routers.topk import load_balance, z_loss
-from weighup.moe.types import Context, Router
+from weighup.moe.routers.topk import BalancedRouter
+from weighup.moe.types import Context
 from weighup.registry import Method
 
 if TYPE_CHECKING:
@@ -46,21 +46,8 @@ METHOD = Method(
 )
 
 
-class GraphRouter(Router, ABC):
+class GraphRouter(BalancedRouter, ABC):
     """Top-k of probabilities that are smoothed over a graph of tokens; subclasses say which graph."""
-
-    def __init__(
-        self,
-        width: int,
-        n_experts: int,
-        k: int = 2,
-        *,
-        balance: float = 1e-2,
-        z: float = 1e-3,
-        renormalise: bool = True,
-    ) -> None:
-        super().__init__(width, n_experts, k, renormalise=renormalise)
-        self.balance, self.z = balance, z
 
     @abstractmethod
     def graph(self, x: Tensor, context: Context) -> Tensor:
@@ -73,10 +60,6 @@ class GraphRouter(Router, ABC):
                 f"graph of tokens: {len(x)} tokens are not {context.batch} sequences of {context.length} tokens"
             )
         return smoothed(nn.functional.linear(x, self.weight), self.graph(x, context)), None
-
-    def aux_loss(self, probs: Tensor, indices: Tensor, logits: Tensor) -> Tensor:
-        """balance · N Σ f_i P_i + z · mean(logsumexp²)."""
-        return self.balance * load_balance(probs, indices) + self.z * z_loss(logits)
 
 
 class SimilarityRouter(GraphRouter):

@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from weighup.errors import InvalidInput
 from weighup.moe.experts import Experts
 from weighup.moe.layer import MoELayer
-from weighup.moe.routers.topk import load_balance, z_loss
-from weighup.moe.types import Context, Router
+from weighup.moe.routers.topk import BalancedRouter
+from weighup.moe.types import Context
 from weighup.registry import Method
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ METHOD = Method(
 )
 
 
-class RecurrentRouter(Router):
+class RecurrentRouter(BalancedRouter):
     """Top-k of logits from a GRU state. `gru`: the cell of all layers, r -> r; `balance`, `z`: weights of the losses.
 
     `weight` is [N, r] here, `project` d -> r.
@@ -59,10 +59,10 @@ class RecurrentRouter(Router):
         renormalise: bool = True,
     ) -> None:
         """Raises InvalidInput for a k that cannot be or a cell whose input is not as wide as its state."""
-        super().__init__(width, n_experts, k, renormalise=renormalise)
+        super().__init__(width, n_experts, k, balance=balance, z=z, renormalise=renormalise)
         if gru.input_size != gru.hidden_size:
             raise InvalidInput(f"rmoe: a cell of one width is needed, not {gru.input_size} to {gru.hidden_size}")
-        self.gru, self.balance, self.z = gru, balance, z
+        self.gru = gru
         self.router_width = gru.hidden_size
         self.project = nn.Linear(width, self.router_width, bias=False)
         self.weight = nn.Parameter(torch.empty(n_experts, self.router_width))
@@ -80,10 +80,6 @@ class RecurrentRouter(Router):
             raise InvalidInput(f"rmoe: memory of [{len(x)}, {self.router_width}] is needed, not {list(memory.shape)}")
         state = self.gru(self.project(x), memory)
         return nn.functional.linear(state, self.weight), state
-
-    def aux_loss(self, probs: Tensor, indices: Tensor, logits: Tensor) -> Tensor:
-        """balance · N Σ f_i P_i + z · mean(logsumexp²)."""
-        return self.balance * load_balance(probs, indices) + self.z * z_loss(logits)
 
     def describe(self) -> dict[str, Any]:
         return {**super().describe(), "router_width": self.router_width}

@@ -33,8 +33,8 @@ METHOD = Method(
 )
 
 
-class TopK(Router):
-    """The k largest softmax probabilities. `balance`, `z`: weights of the two losses."""
+class BalancedRouter(Router):
+    """A router with load-balance and z-loss. `balance`, `z`: their weights."""
 
     def __init__(
         self,
@@ -52,6 +52,10 @@ class TopK(Router):
     def aux_loss(self, probs: Tensor, indices: Tensor, logits: Tensor) -> Tensor:
         """balance · N Σ f_i P_i + z · mean(logsumexp²)."""
         return self.balance * load_balance(probs, indices) + self.z * z_loss(logits)
+
+
+class TopK(BalancedRouter):
+    """The k largest softmax probabilities: the only router that Mixtral has."""
 
 
 def load_balance(probs: Tensor, indices: Tensor, mask: Tensor | None = None) -> Tensor:
