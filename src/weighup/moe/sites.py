@@ -62,11 +62,8 @@ class Site:
     choose_by: Choose
     shared: bool = False
     lacks: str = ""
-
-    @property
-    def sorted(self) -> bool:
-        """Whether `choose` gives the best expert first."""
-        return not self.architecture.startswith("DeepSeek")
+    sorted: bool = True
+    """Whether `choose` gives the best expert first."""
 
     @property
     def least(self) -> int:
@@ -114,7 +111,7 @@ def sites(model: nn.Module) -> list[Site]:
     if not found:
         raise InvalidInput(
             f"{type(model).__name__}: has no mixture-of-experts layer that is known; known are ours and the models of "
-            f"{', '.join(sorted({one for one, _ in _ROUTERS.values()}))} of transformers"
+            f"{', '.join(sorted({one for one, *_ in _ROUTERS.values()}))} of transformers"
         )
     return found
 
@@ -138,7 +135,7 @@ def _ours(layer: int, name: str, module: MoELayer) -> Site:
 
 
 def _theirs(model: nn.Module, layer: int, name: str, router: nn.Module, kind: str) -> Site:
-    architecture, choose = _ROUTERS[kind]
+    architecture, choose, in_order = _ROUTERS[kind]
     block = model.get_submodule(name.rpartition(".")[0])
     depth = next((int(part) for part in name.split(".") if part.isdigit()), layer)
     experts = getattr(block, "experts", None)
@@ -163,6 +160,7 @@ def _theirs(model: nn.Module, layer: int, name: str, router: nn.Module, kind: st
         choose,
         any(hasattr(block, one) for one in ("shared_expert", "shared_experts")),
         lacks,
+        in_order,
     )
 
 
@@ -214,12 +212,13 @@ def _limited(scores: Tensor, groups: Tensor, router: nn.Module, other: float) ->
     return scores.masked_fill(~kept.repeat_interleave(scores.shape[1] // groups.shape[1], dim=1), other)
 
 
-_ROUTERS: dict[str, tuple[str, Choose]] = {
-    "MixtralTopKRouter": ("Mixtral", _softmax_first),
-    "OlmoeTopKRouter": ("OLMoE", _softmax_first),
-    "Qwen2MoeTopKRouter": ("Qwen2-MoE", _softmax_first),
-    "Qwen3MoeTopKRouter": ("Qwen3-MoE", _softmax_first),
-    "DeepseekV2TopkRouter": ("DeepSeek-V2", _deepseek_v2),
-    "DeepseekV3TopkRouter": ("DeepSeek-V3", _deepseek_v3),
-    "GptOssTopKRouter": ("GPT-OSS", _softmax_last),
+# Architecture, how it chooses, whether the best comes first.
+_ROUTERS: dict[str, tuple[str, Choose, bool]] = {
+    "MixtralTopKRouter": ("Mixtral", _softmax_first, True),
+    "OlmoeTopKRouter": ("OLMoE", _softmax_first, True),
+    "Qwen2MoeTopKRouter": ("Qwen2-MoE", _softmax_first, True),
+    "Qwen3MoeTopKRouter": ("Qwen3-MoE", _softmax_first, True),
+    "DeepseekV2TopkRouter": ("DeepSeek-V2", _deepseek_v2, False),
+    "DeepseekV3TopkRouter": ("DeepSeek-V3", _deepseek_v3, False),
+    "GptOssTopKRouter": ("GPT-OSS", _softmax_last, True),
 }
