@@ -141,13 +141,15 @@ def found(path: Path) -> str:
 
 
 def ablations(path: Path) -> str:
-    """The table of fits without one part."""
+    """The table of fits without one part: means over the sets, each set's own numbers where they lie."""
     if not path.is_file():
         return NOT_YET
     from weighup.train.ablations import read_ablations
     from weighup.train.rendering import ablation_table, markdown
 
-    return markdown(ablation_table(read_ablations(path)))
+    found = read_ablations(path)
+    means = found.model_copy(update={"rows": [row for row in found.rows if row.set.startswith("mean of")]})
+    return f"{markdown(ablation_table(means))}\n\nSet by set, with intervals: [{path.name}]({path.name})."
 
 
 def readme(root: Path) -> str:

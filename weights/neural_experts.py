@@ -58,6 +58,8 @@ METRICS: dict[str, Callable[..., float]] = {
     "log_loss": log_loss,
 }
 ALL = "mean of the sets"
+LEAST = 20
+"""Claims: a set with fewer is left out."""
 
 
 class Said(NamedTuple):
@@ -248,10 +250,10 @@ def cells_of(
                 continue
             here &= np.isclose(table.q, q)
         truth, p, group = table.label[here], one.fake[here].astype(np.float64), table.group[here]
-        if not len(truth):
+        n = len(np.unique(table.claim[here]))
+        if n < LEAST:
             continue
         metrics = {metric: estimate(statistic, truth, p, group, args) for metric, statistic in METRICS.items()}
-        n = len(np.unique(table.claim[here]))
         yield Ablation(what=one.what, setting=one.setting, set=name, q=q, n=n, metrics=metrics)
 
 

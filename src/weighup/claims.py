@@ -11,15 +11,18 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import multiprocessing
+import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from datetime import date
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from weighup.errors import InvalidInput, JobFailed
+from weighup.errors import InvalidInput, JobFailed, WeighupError
 from weighup.registry import Method
 
 SEEDS = (0, 1, 2)
@@ -117,29 +120,71 @@ def _quantile(freedom: int) -> float:
     return _T975[freedom - 1] if freedom <= len(_T975) else 1.96 + 2.4 / freedom
 
 
-def run(method: Method, data: Path, seeds: Sequence[int] = SEEDS) -> list[ClaimResult]:
-    """Run a method's check. Raises JobFailed naming the method when it has none or it cannot be run."""
+def run(method: Method, data: Path, seeds: Sequence[int] | None = None) -> list[ClaimResult]:
+    """Run a method's check, over `seeds`, else its module's own `SEEDS`, else 0, 1, 2.
+
+    Raises JobFailed naming the method when it has none or it cannot be run.
+    """
     if method.claim_check is None:
         raise JobFailed(f"{method.room}/{method.name} has no claim check")
-    check = _load(method)
+    check, own = _load(method)
     started = time.perf_counter()
-    found = check(data, seeds)
+    found = check(data, own if seeds is None else seeds)
     took = round(time.perf_counter() - started, 1)
     results = [found] if isinstance(found, ClaimResult) else list(found)
     stamp = {"room": method.room, "method": method.name, "seconds": took, "date": date.today().isoformat()}
     return [result.model_copy(update=stamp) for result in results]
 
 
-def _load(method: Method) -> Check:
-    module, _, function = (method.claim_check or "").partition(":")
+def run_all(
+    methods: Sequence[Method], data: Path, folder: Path, *, jobs: int = 1
+) -> Iterator[tuple[Method, str | None]]:
+    """Run checks and keep what each finds in `folder`, the longest of last time first where several run at once, each
+    in a process of its own with its share of the cores. Yields each as it ends, with what went wrong or None."""
+    if jobs <= 1 or len(methods) <= 1:
+        for method in methods:
+            yield method, _run_and_keep(method, data, folder)
+        return
+    last = {(result.room, result.method): result.seconds for result in stored(folder)}
+    order = sorted(methods, key=lambda method: -last.get((method.room, method.name), math.inf))
+    told = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))
     try:
-        check: Check = getattr(importlib.import_module(module), function)
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(jobs, mp_context=spawn, max_tasks_per_child=1) as pool:
+            running = {pool.submit(_run_and_keep, method, data, folder): method for method in order}
+            try:
+                for done in as_completed(running):
+                    error = done.exception()
+                    yield running[done], done.result() if error is None else f"its process ended: {error}"
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+    finally:
+        os.environ.pop("OMP_NUM_THREADS")
+        if told is not None:
+            os.environ["OMP_NUM_THREADS"] = told
+
+
+def _run_and_keep(method: Method, data: Path, folder: Path) -> str | None:
+    try:
+        write(run(method, data), folder)
+    except (WeighupError, ImportError, OSError, ValueError) as error:
+        return str(error)
+    return None
+
+
+def _load(method: Method) -> tuple[Check, Sequence[int]]:
+    name, _, function = (method.claim_check or "").partition(":")
+    try:
+        module = importlib.import_module(name)
+        check: Check = getattr(module, function)
     except (ImportError, AttributeError, ValueError) as error:
         raise JobFailed(
             f"{method.room}/{method.name}: claim check {method.claim_check!r} cannot be loaded: {error}; "
             "install what it needs with pip install 'weighup[dev]', for moe 'weighup[train]'"
         ) from error
-    return check
+    return check, getattr(module, "SEEDS", SEEDS)
 
 
 def results_folder() -> Path:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ from weighup.claims import (
     holds,
     results_folder,
     run,
+    run_all,
     stored,
     t_interval,
     write,
@@ -28,7 +31,10 @@ from weighup.errors import InvalidInput, JobFailed
 from weighup.registry import Method, methods
 
 CHECKS = """
+import os
 from weighup.claims import compare
+
+SEEDS = (3, 4)
 
 def rises(data, seeds):
     return compare("beats the baseline", metric="accuracy", values=[0.8 + s / 100 for s in seeds], baseline="majority",
@@ -36,6 +42,9 @@ def rises(data, seeds):
 
 def breaks(data, seeds):
     raise OSError("no such set")
+
+def dies(data, seeds):
+    os._exit(9)
 """
 
 
@@ -132,9 +141,32 @@ def test_a_check_is_run_and_stamped(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "toy_checks_of_claims.py").write_text(CHECKS, encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     (found,) = run(method("toy_checks_of_claims:rises"), tmp_path)
-    assert (found.room, found.method, found.holds, found.seeds) == ("verify", "toy", "true", [0, 1, 2])
+    assert (found.room, found.method, found.holds, found.seeds) == ("verify", "toy", "true", [3, 4])
     assert found.date
+    assert run(method("toy_checks_of_claims:rises"), tmp_path, (0, 1, 2))[0].seeds == [0, 1, 2]
     assert found.data == tmp_path.name
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_many_run_each_is_kept_and_what_went_wrong_is_told(
+    jobs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "toy_checks_of_claims.py").write_text(CHECKS, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    wanted = [replace(method(f"toy_checks_of_claims:{what}"), name=what) for what in ("rises", "breaks")]
+    told = {one.name: wrong for one, wrong in run_all(wanted, tmp_path, tmp_path / "kept", jobs=jobs)}
+    assert told == {"rises": None, "breaks": "no such set"}
+    assert [one.method for one in stored(tmp_path / "kept")] == ["rises"]
+    assert os.environ["OMP_NUM_THREADS"] == "1"
+
+
+def test_a_check_whose_process_dies_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "toy_checks_of_claims.py").write_text(CHECKS, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    wanted = [method("toy_checks_of_claims:dies"), replace(method("toy_checks_of_claims:dies"), name="other")]
+    told = [wrong for _, wrong in run_all(wanted, tmp_path, tmp_path / "kept", jobs=2)]
+    assert all(wrong is not None and "its process ended" in wrong for wrong in told)
 
 
 @pytest.mark.parametrize("check", [None, "weighup.nowhere:check", "weighup.claims:nothing"])

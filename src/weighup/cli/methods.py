@@ -45,17 +45,19 @@ def claims(
     results: Annotated[
         Path | None, typer.Option("--results", help="Folder that keeps the results, if not the project's own.")
     ] = None,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="With --run: so many at once, each in its process.")] = 1,
     as_json: Json = False,
 ) -> None:
     """Show the claim checks: each method against its baseline, and whether the published claim holds here.
 
     Example: weighup claims --room verify --run --data ../shared/data
+    Example: weighup claims --room moe --run --jobs 2
     """
     chosen = _chosen(room, method)
     from weighup import claims as checks
 
     folder = results or checks.results_folder()
-    failed = _run_all(chosen, data, folder) if run else 0
+    failed = _run_all(chosen, data, folder, jobs) if run else 0
     names = {(m.room, m.name) for m in chosen}
     found = [result for result in checks.stored(folder) if (result.room, result.method) in names]
     done = {(result.room, result.method) for result in found}
@@ -86,25 +88,22 @@ def _chosen(room: str | None, name: str | None) -> list[Method]:
     return named
 
 
-def _run_all(chosen: list[Method], data: Path, folder: Path) -> int:
-    """Run the checks one after another; returns how many failed, each said on standard error."""
+def _run_all(chosen: list[Method], data: Path, folder: Path, jobs: int) -> int:
+    """Run the checks; returns how many failed, each said on standard error."""
     from weighup import claims as checks
     from weighup.console import progress
-    from weighup.errors import InvalidInput, WeighupError
+    from weighup.errors import InvalidInput
 
     if not data.is_dir():
         raise InvalidInput(f"--data {data} is not a folder; name the folder with the labelled sets")
     checked = [m for m in chosen if m.claim_check]
     failed = 0
     with progress("claim checks", len(checked)) as advance:
-        for method in checked:
-            advance(0, note=method.name)
-            try:
-                checks.write(checks.run(method, data), folder)
-            except (WeighupError, ImportError, OSError, ValueError) as error:
+        for method, wrong in checks.run_all(checked, data, folder, jobs=jobs):
+            if wrong is not None:
                 failed += 1
-                typer.echo(f"weighup: {method.room}/{method.name}: {error}", err=True)
-            advance(1)
+                typer.echo(f"weighup: {method.room}/{method.name}: {wrong}", err=True)
+            advance(1, note=method.name)
     return failed
 
 

@@ -185,14 +185,14 @@ def compare(
     routers: Annotated[str, typer.Option("--routers", help="Names with commas.")] = "topk,topp,deepseek",
     data: Data = None,
     size: Sizes = None,
-    steps: Steps = 300,
+    steps: Steps = 600,
     seeds: Annotated[str, typer.Option("--seeds", help="Numbers with commas.")] = "0,1,2",
     form: Format = "table",
     out: Out = None,
 ) -> None:
     """Train several routers alike and compare loss, activated experts, FLOPs and seconds over seeds.
 
-    Example: weighup moe compare --routers topk,topp,deepseek --steps 300 --format markdown
+    Example: weighup moe compare --routers topk,topp,deepseek --steps 600 --format markdown
     """
     moe_use.ready()
     from weighup.cli.rows import emit

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,10 +14,10 @@ import torch
 from weighup.errors import InvalidInput
 from weighup.moe.corpus import Corpus
 from weighup.moe.cost import cost
-from weighup.moe.lab import Log, Training, losses, train, trained
+from weighup.moe.lab import Training, losses, trained
 from weighup.moe.registry import ROUTERS
 from weighup.moe.report import report
-from weighup.moe.tiny import Output, TinyConfig, TinyMoELM
+from weighup.moe.tiny import Output, TinyConfig
 from weighup.moe.trace import tracing
 
 
@@ -46,7 +45,7 @@ class Compared:
             "MFLOPs a token": round(self.flops / 1e6, 3),
             "parameters": self.parameters,
             "evenness": round(self.evenness, 3),
-            "s to train": None if math.isnan(self.seconds) else round(self.seconds, 1),
+            "s to train": round(self.seconds, 1),
             **{f"loss: {name}": round(value, 3) for name, value in self.by_domain.items()},
         }
 
@@ -63,8 +62,8 @@ def compare_routers(
 ) -> list[Compared]:
     """Train each router (or take it from the store) with each seed and measure on the test split, in the given order.
 
-    Seconds are of models that were trained now; nan where all came from the store. Raises InvalidInput for a router
-    that is not known, before anything is trained.
+    Seconds are those that each model's training took when it was trained. Raises InvalidInput for a router that is not
+    known, before anything is trained.
     """
     unknown = [name for name in routers if name not in ROUTERS]
     if unknown or not routers:
@@ -89,16 +88,7 @@ def _measured(
     active, flops, evenness, seconds = [], [], [], []
     parameters = 0
     for seed in seeds:
-        now = replace(training, seed=seed)
-        took: list[float] = []
-
-        def fit(model: TinyMoELM, now: Training = now, took: list[float] = took) -> Log:
-            started = time.monotonic()
-            log = train(model, corpus, now, show=show, label=f"training {name}, seed {now.seed}")
-            took.append(time.monotonic() - started)
-            return log
-
-        model = trained(config, corpus, now, fit=fit)
+        model = trained(config, corpus, replace(training, seed=seed), show=show)
         used: list[float] = []
 
         def counted(out: Output, _: Any, used: list[float] = used) -> None:
@@ -112,7 +102,7 @@ def _measured(
         active.append(spent.experts_a_token)
         flops.append(spent.flops)
         evenness.append(float(told.evenness.mean()))
-        seconds += took
+        seconds.append(model.seconds)
         parameters = spent.total
     means = [math.fsum(one.values()) / len(one) for one in found]
     loss = math.fsum(means) / len(means)
@@ -125,6 +115,6 @@ def _measured(
         math.fsum(flops) / len(flops),
         parameters,
         math.fsum(evenness) / len(evenness),
-        math.fsum(seconds) / len(seconds) if seconds else math.nan,
+        math.fsum(seconds) / len(seconds),
         {domain: math.fsum(one[domain] for one in found) / len(found) for domain in corpus.domains},
     )

@@ -42,8 +42,8 @@ _CORE = ("types", "experts", "layer", "tiny", "lab", "corpus", "registry", "rout
 class Training:
     """How to train. `rate`: greatest learning rate of AdamW, warmed up and then a half cosine down to a tenth."""
 
-    steps: int = 300
-    batch: int = 32
+    steps: int = 600
+    batch: int = 16
     rate: float = 4e-3
     warmup: int = 30
     decay: float = 0.05
@@ -70,9 +70,9 @@ class Log:
     seconds: float = 0.0
 
 
-RACE = Training(steps=300)
+RACE = Training(steps=600)
 """What routers are compared after."""
-BASE = Training(steps=700)
+BASE = Training(steps=1400)
 """What methods for trained models begin from."""
 
 Loss = Callable[[TinyMoELM, Tensor, Tensor, float], Tensor]
@@ -201,7 +201,7 @@ def trained(
     fit: Callable[[TinyMoELM], Any] | None = None,
     show: bool | None = False,
 ) -> TinyMoELM:
-    """The model of a config, from the store or trained now (seeded by `training.seed`).
+    """The model of a config, from the store or trained now (seeded by `training.seed`), with its `seconds`.
 
     `kind` names a training other than the plain one: `make` the model, `fit` it; it is part of the key.
     """
@@ -211,17 +211,21 @@ def trained(
     model = make() if make is not None else TinyMoELM(config)
     if path.exists():
         try:
-            model.load_state_dict(torch.load(path, weights_only=True))
+            found = torch.load(path, weights_only=True)
+            model.load_state_dict(found["model"])
+            model.seconds = float(found["seconds"])
             return model.eval()
-        except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError):
+        except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError):
             path.unlink(missing_ok=True)  # cut off or broken: made again
+    started = time.monotonic()
     if fit is not None:
         fit(model)
     else:
-        train(model, corpus, training, show=show, label=f"training {config.router}")
+        train(model, corpus, training, show=show, label=f"training {config.router}, seed {training.seed}")
+    model.seconds = time.monotonic() - started
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f"{path.name}.{os.getpid()}")
-    torch.save(model.state_dict(), beside)
+    torch.save({"model": model.state_dict(), "seconds": model.seconds}, beside)
     os.replace(beside, path)
     return model.eval()
 

@@ -9,6 +9,7 @@ Tokens are bytes, with PAD, BEGIN and END above them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -161,7 +162,9 @@ class Block(nn.Module):
 
 
 class TinyMoELM(nn.Module):
-    """The model. Output logits are of the next byte."""
+    """The model. Output logits are of the next byte. `seconds`: what its training took, where that is known."""
+
+    seconds: float = math.nan
 
     def __init__(self, config: TinyConfig | None = None) -> None:
         """Raises InvalidInput for sizes or a router that cannot be."""

@@ -16,7 +16,7 @@ from weighup.moe.lab import SMALL, Training, mean_loss, trained
 
 ONCE = replace(SMALL, layers=2, n_experts=16, k=4, hidden=32)
 CHAIN = replace(ONCE, router="coe", options={"iterations": 2})
-TRAINING = Training(steps=250)
+TRAINING = Training(steps=500)
 WINDOWS = 120  # of a domain
 
 

@@ -23,8 +23,8 @@ from weighup.moe.lab import SMALL, Training, train, trained
 from weighup.moe.tiny import Output, TinyConfig, TinyMoELM
 
 MODEL = replace(SMALL, layers=2, hidden=32)
-TRAINING = Training(steps=240)
-EARLIER = 216  # steps after which the last checkpoint but one is kept
+TRAINING = Training(steps=480)
+EARLIER = 432  # steps after which the last checkpoint but one is kept
 WINDOWS = 80  # of a domain
 NOISE = 0.1  # share of bytes
 SLACK = 0.005  # of the baseline's loss: what counts as equal

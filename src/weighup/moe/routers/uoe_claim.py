@@ -28,7 +28,7 @@ MODEL = TinyConfig(width=48, layers=2, heads=4, n_experts=8, k=4, hidden=32, con
 DENSE = replace(
     MODEL, n_experts=1, k=1, hidden=MODEL.n_experts * MODEL.hidden, router="topk", options={"balance": 0.0, "z": 0.0}
 )
-TRAINING = Training(steps=300, batch=16)
+TRAINING = Training(steps=600, batch=16)
 WINDOWS = 30
 EXACT, SHARE = 1e-5, 0.95
 _TOKENS = 512
