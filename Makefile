@@ -31,8 +31,8 @@ lint: $(VENV)/.dev  ## style, types and import layering
 	$(BIN)/mypy src
 	$(BIN)/lint-imports
 
-claims: models $(VENV)/.dev  ## measure the published claims against their baselines
-	@$(BIN)/weighup claims --run
+claims: models $(VENV)/.dev $(VENV)/.train  ## measure the published claims against their baselines
+	@$(BIN)/weighup claims --run --jobs 2
 
 bench: models $(VENV)/.dev  ## run every benchmark
 	@$(BIN)/python benchmarks/run_all.py
