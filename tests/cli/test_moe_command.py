@@ -131,12 +131,13 @@ def test_a_trace_is_replayed_through_caches(trace: Path, tmp_path: Path) -> None
 def test_routers_are_compared_alike(texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEIGHUP_CACHE_DIR", str(tmp_path))
     sizes = [part for size in SIZES for part in ("--size", size)]
-    given = ("--routers", "topk,topp", "--data", texts, *sizes, "--steps", 3, "--seeds", "0,1", "--format", "json")
+    given = ("--routers", "topk,topp,top1", "--data", texts, *sizes, "--steps", 3, "--seeds", "0,1", "--format", "json")
     rows = json.loads(weighup("compare", *given).stdout)
-    assert [row["router"] for row in rows] == ["topk", "topp"]
-    assert rows[0]["experts a token"] == 2.0
+    assert [row["router"] for row in rows] == ["topk", "topp", "top1"]
+    assert (rows[0]["experts a token"], rows[2]["experts a token"]) == (2.0, 1.0)
+    assert all(row["s to train"] >= 0 for row in rows)
     again = json.loads(weighup("compare", *given).stdout)
-    assert [row["test loss"] for row in again] == [row["test loss"] for row in rows]
+    assert again == rows
 
 
 @pytest.mark.parametrize(
@@ -150,6 +151,8 @@ def test_routers_are_compared_alike(texts: Path, tmp_path: Path, monkeypatch: py
         (("train", "--out", "{nothing}", "--data", "{texts}", "--router", "magic"), "'magic' is not known"),
         (("train", "--out", "{nothing}", "--data", "{texts}", "--option", "colour=1"), "router topk"),
         (("compare", "--routers", "magic", "--data", "{texts}"), "routers: magic"),
+        (("compare", "--routers", "top0", "--data", "{texts}"), "k of 1 or more"),
+        (("compare", "--routers", "top9", "--data", "{texts}"), "k: between 1 and the 8 experts"),
         (("compare", "--seeds", "x", "--data", "{texts}"), "--seeds x"),
         (("generate", "{model}", "--text", "a", "--control", "magic"), "is not known"),
         (("generate", "{model}", "--text", ""), "is empty"),

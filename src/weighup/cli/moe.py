@@ -182,7 +182,9 @@ def report(
 
 @app.command()
 def compare(
-    routers: Annotated[str, typer.Option("--routers", help="Names with commas.")] = "topk,topp,deepseek",
+    routers: Annotated[
+        str, typer.Option("--routers", help="Names with commas; top1, top2 … are top-k.")
+    ] = "top2,topp,deepseek",
     data: Data = None,
     size: Sizes = None,
     steps: Steps = 600,
@@ -192,7 +194,7 @@ def compare(
 ) -> None:
     """Train several routers alike and compare loss, activated experts, FLOPs and seconds over seeds.
 
-    Example: weighup moe compare --routers topk,topp,deepseek --steps 600 --format markdown
+    Example: weighup moe compare --routers top2,topp,deepseek --steps 600 --format markdown
     """
     moe_use.ready()
     from weighup.cli.rows import emit
@@ -260,6 +262,7 @@ def _config(
     from dataclasses import replace
 
     from weighup.errors import InvalidInput
+    from weighup.moe.comparison import routed
     from weighup.moe.tiny import TinyConfig
 
     start = start or TinyConfig()
@@ -268,4 +271,4 @@ def _config(
     for name, value in given.items():
         if name not in known or not isinstance(value, int):
             raise InvalidInput(f"--size {name}={value}: whole numbers of {', '.join(known)} are needed")
-    return replace(start, router=router, options=moe_use.pairs(options, "--option"), **given)
+    return routed(replace(start, **given), router, moe_use.pairs(options, "--option"))

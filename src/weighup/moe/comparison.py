@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,6 +20,8 @@ from weighup.moe.registry import ROUTERS
 from weighup.moe.report import report
 from weighup.moe.tiny import Output, TinyConfig
 from weighup.moe.trace import tracing
+
+_TOP = re.compile(r"top(\d+)")
 
 
 @dataclass(frozen=True)
@@ -65,20 +68,21 @@ def compare_routers(
     Seconds are those that each model's training took when it was trained. Raises InvalidInput for a router that is not
     known, before anything is trained.
     """
-    unknown = [name for name in routers if name not in ROUTERS]
+    unknown = [name for name in routers if name not in ROUTERS and not _TOP.fullmatch(name)]
     if unknown or not routers:
-        raise InvalidInput(f"routers: {', '.join(unknown) or 'none given'}; there are {', '.join(ROUTERS)}")
-    return [
-        _measured(
-            name,
-            corpus,
-            replace(config, router=name, options=dict((options or {}).get(name, {}))),
-            training,
-            seeds,
-            show,
+        raise InvalidInput(
+            f"routers: {', '.join(unknown) or 'none given'}; there are {', '.join(ROUTERS)}, top1, top2 …"
         )
-        for name in routers
-    ]
+    configs = [routed(config, name, (options or {}).get(name, {})) for name in routers]
+    return [_measured(name, corpus, one, training, seeds, show) for name, one in zip(routers, configs, strict=True)]
+
+
+def routed(config: TinyConfig, router: str, options: Mapping[str, Any]) -> TinyConfig:
+    """The config with a router by name; `top2` is top-k with k = 2. Raises InvalidInput where that cannot be."""
+    named = _TOP.fullmatch(router)
+    if named is not None:
+        return replace(config, router="topk", k=int(named[1]), options=dict(options))
+    return replace(config, router=router, options=dict(options))
 
 
 def _measured(
