@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -47,8 +48,8 @@ def prefill(model: nn.Module, tokens: Tensor, *, repeat: int = 1) -> State:
     else:
         from transformers import DynamicCache
 
-        out = model(input_ids=tokens, past_key_values=DynamicCache(config=model.config), use_cache=True)
-        cache, logits = out.past_key_values, out.logits[:, -1]
+        cache = DynamicCache(config=model.config)
+        logits = _read_on(model, tokens, cache)
         if repeat > 1:
             cache.batch_repeat_interleave(repeat)
     return State(logits.repeat_interleave(repeat, 0), cache, tokens.shape[1])
@@ -60,8 +61,14 @@ def step(model: nn.Module, state: State, tokens: Tensor) -> State:
     if isinstance(model, TinyMoELM):
         out = model(tokens[:, None], cache=state.cache)
         return State(out.logits[:, -1], out.cache, state.length + 1)
-    out = model(input_ids=tokens[:, None], past_key_values=state.cache, use_cache=True)
-    return State(out.logits[:, -1], out.past_key_values, state.length + 1)
+    return State(_read_on(model, tokens[:, None], state.cache), state.cache, state.length + 1)
+
+
+def _read_on(model: nn.Module, tokens: Tensor, cache: Any) -> Tensor:
+    """[batch, vocabulary] of a transformers model that reads tokens [batch, length] on from a cache, which grows."""
+    # Renamed in transformers 5; the old name goes in 5.40.
+    name = "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
+    return model(input_ids=tokens, use_cache=True, **{name: cache}).logits[:, -1]
 
 
 Pick = Callable[[Tensor], Tensor]

@@ -2,7 +2,8 @@
 
 The shift: the English domains in capitals, which the shared small model has hardly seen. Vectors are fitted to 512
 bytes of a text, read in windows of the model's context, and judged on the 128 bytes that follow. Steps and rate are
-chosen on split "valid" (shifted), measured on "test". In-domain text is the same text as it stands.
+chosen on split "valid": what helps shifted text most of those that leave in-domain text within the bound, or the
+gentlest where none does; measured on "test". In-domain text is the same text as it stands.
 """
 
 # mypy: disable-error-code="misc,no-any-return,untyped-decorator"
@@ -26,7 +27,8 @@ from weighup.moe.running import logits_of
 DOMAINS = ("politics", "medicine", "maths", "aeronautics")
 WINDOW, READ, NEXT = lab.SMALL.context, 8, 2
 TEXTS, CHOOSING = 10, 3  # of a domain
-GRID = tuple(Rewiring(steps=steps, rate=rate) for steps, rate in ((5, 0.05), (10, 0.1), (10, 0.3)))
+GRID = tuple(Rewiring(steps=steps, rate=rate) for steps, rate in ((5, 0.01), (5, 0.03), (5, 0.05), (10, 0.1)))
+"""Gentlest first."""
 BOUND = 0.005
 DATA = "five domains, English, split test"
 
@@ -36,7 +38,7 @@ def check(data: Path, seeds: Sequence[int]) -> list[ClaimResult]:
     rows, told = [], []
     for seed in seeds:
         model, corpus = lab.base(data, seed)
-        best = min(GRID, key=lambda one: measured(model, corpus, "valid", one, CHOOSING, shifted=True)[1])
+        best = chosen(model, corpus)
         told.append(f"{best.steps} steps at {best.rate}")
         untouched, shifted = measured(model, corpus, "test", best, TEXTS, shifted=True)
         plain, rewired = measured(model, corpus, "test", best, TEXTS, shifted=False)
@@ -55,6 +57,16 @@ def check(data: Path, seeds: Sequence[int]) -> list[ClaimResult]:
             baseline_values=[BOUND] * len(rows), seeds=seeds, n=n, data=DATA, lower_is_better=True,
         ),
     ]  # fmt: skip
+
+
+def chosen(model: nn.Module, corpus: Corpus) -> Rewiring:
+    """Steps and rate, on the valid split."""
+    fit = []
+    for one in GRID:
+        plain, rewired = measured(model, corpus, "valid", one, CHOOSING, shifted=False)
+        if abs(rewired / plain - 1) <= BOUND:
+            fit.append(one)
+    return min(fit or GRID[:1], key=lambda one: measured(model, corpus, "valid", one, CHOOSING, shifted=True)[1])
 
 
 def measured(
