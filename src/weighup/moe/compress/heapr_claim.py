@@ -20,6 +20,7 @@ from weighup.moe.calibration import calibrate
 from weighup.moe.compress.heapr import atom_scores, kept_experts, magnitude_scores, prune_atoms
 from weighup.moe.policy import control
 
+SEEDS = range(6)
 RATIOS = (0.1, 0.2, 0.25, 0.3, 0.4, 0.5)
 WINDOWS, CALIBRATION = 40, 200
 NAMES = ("HEAPr", "magnitude", "whole experts")

@@ -25,6 +25,7 @@ from weighup.moe.compress.merge import Merge, Merged, aligned, average, git_reba
 from weighup.moe.policy import control
 from weighup.moe.sites import sites
 
+SEEDS = range(6)
 EXPERTS = 12
 WINDOWS, CALIBRATION = 40, 100
 TUNING = lab.Training(steps=40, batch=16, rate=1e-3, warmup=5)

@@ -31,6 +31,7 @@ from weighup.moe.policy import control
 from weighup.moe.tiny import TinyMoELM
 from weighup.moe.trace import RoutingTrace, tracing
 
+SEEDS = range(6)
 SCORINGS = (Scoring(), Scoring(ka=2), Scoring(value="logit"), Scoring(ka=2, value="logit"), Scoring(r=0.4))
 CONFIG = replace(lab.SMALL, n_experts=16, options={"balance": 2e-4})
 TRAINING = replace(lab.BASE, steps=1000)

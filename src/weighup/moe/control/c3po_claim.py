@@ -24,6 +24,7 @@ from weighup.moe.control.c3po import Reference, Remixing, Way, logits_with, orac
 from weighup.moe.corpus import Batch, Corpus, Split, five_domains
 from weighup.moe.tiny import TinyMoELM
 
+SEEDS = range(6)
 LENGTH, REFERENCE, ITEMS, CHOOSING = 10, 1_500, 500, 300
 LABELS = np.frombuffer(b"ABCDE", np.uint8).astype(np.int64)
 CONFIG = replace(lab.SMALL, context=LENGTH)

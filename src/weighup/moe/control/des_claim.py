@@ -24,6 +24,7 @@ from weighup.moe.control.des import beam, best_of_n, pass_at
 from weighup.moe.corpus import Batch, Corpus, Split
 from weighup.moe.tiny import PAD, TinyMoELM
 
+SEEDS = range(6)
 DIGITS = 8  # after "40712265>" comes "01224567"
 PROMPT, ANSWER = DIGITS + 1, DIGITS
 SAMPLES, HELD_OUT = 8, 400

@@ -24,6 +24,7 @@ from weighup.moe.corpus import Corpus, Split
 from weighup.moe.policy import control
 from weighup.moe.running import logits_of
 
+SEEDS = range(6)
 DOMAINS = ("politics", "medicine", "maths", "aeronautics")
 WINDOW, READ, NEXT = lab.SMALL.context, 8, 2
 TEXTS, CHOOSING = 10, 3  # of a domain

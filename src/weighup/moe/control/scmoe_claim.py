@@ -24,6 +24,7 @@ from weighup.moe.control.scmoe import SelfContrast, contrasted, generate_with, s
 from weighup.moe.corpus import Corpus, Split
 from weighup.moe.generate import generate
 
+SEEDS = range(6)
 ALPHA, OVERHEAD = 0.1, 1.4
 WEAK, BETAS = ((1,), (2,), (3,), (4,)), (0.1, 0.25, 0.5)
 WINDOWS, READ, PROMPT, TOLD = 300, 16, 32, 4

@@ -24,6 +24,7 @@ from weighup.moe.multitask.aw_moe import AWMoE, MoERanker, Ranker, ranking_loss
 from weighup.moe.multitask.ctr_data import Sequences, sequences
 from weighup.moe.multitask.fitting import fit
 
+SEEDS = range(6)
 STEPS, EVERY, RATE = 600, 150, 3e-3
 TAIL, HEAVY = 4, 12
 CONTRAST = 0.05

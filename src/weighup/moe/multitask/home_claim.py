@@ -25,6 +25,7 @@ from weighup.moe.multitask.ctr_data import GROUPS, TASKS, Clicks, clicks
 from weighup.moe.multitask.fitting import fit
 from weighup.moe.multitask.home import HoME
 
+SEEDS = range(6)
 STEPS, EVERY, RATE, EMBEDDED = 400, 200, 3e-3, 8
 SPARSE = len(TASKS) - 1
 ALIVE, DEAD = 0.10, 0.50

@@ -14,6 +14,7 @@ from weighup.claims import ClaimResult, compare
 from weighup.moe.corpus import five_domains
 from weighup.moe.lab import SMALL, Training, mean_loss, trained
 
+SEEDS = range(6)
 ONCE = replace(SMALL, layers=2, n_experts=16, k=4, hidden=32)
 CHAIN = replace(ONCE, router="coe", options={"iterations": 2})
 TRAINING = Training(steps=500)

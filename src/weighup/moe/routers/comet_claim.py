@@ -31,6 +31,7 @@ from weighup.moe.routers.comet import Comet
 from weighup.moe.routers.topk import TopK
 from weighup.moe.types import Context, Router
 
+SEEDS = range(6)
 USERS, ITEMS, GROUPS, FEATURES, PAIRS = 400, 300, 4, 8, 20_000
 HIDDEN, N, K = 8, 8, 2
 STEPS, BATCH, RATE = 200, 256, 1e-2

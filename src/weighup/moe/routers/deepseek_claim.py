@@ -21,6 +21,7 @@ from weighup.moe.lab import RACE, SMALL, mean_loss, trained
 from weighup.moe.policy import Policy, control
 from weighup.moe.tiny import TinyConfig, TinyMoELM
 
+SEEDS = range(6)
 M = 2
 OURS = replace(SMALL, router="deepseek", options={"m": M, "shared_experts": 1})
 MASKED = (1, 2)

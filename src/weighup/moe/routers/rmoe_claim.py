@@ -24,6 +24,7 @@ from weighup.moe.corpus import Corpus, five_domains
 from weighup.moe.lab import RACE, SMALL, mean_loss, trained
 from weighup.moe.tiny import Output, TinyMoELM
 
+SEEDS = range(6)
 RECURRENT = replace(SMALL, router="rmoe", hidden=SMALL.hidden - 1, options={"router_width": 18})
 WINDOWS = 120  # of a domain
 DATA = "five domains, test split"

@@ -20,6 +20,7 @@ from weighup.moe.lab import Training, mean_loss, trained
 from weighup.moe.policy import Policy, control
 from weighup.moe.tiny import TinyConfig
 
+SEEDS = range(6)
 MODEL = TinyConfig(width=48, layers=2, heads=4, n_experts=8, k=4, hidden=32, context=64, router="smoe_dropout")
 DENSE = replace(
     MODEL, n_experts=1, k=1, hidden=MODEL.n_experts * MODEL.hidden, router="topk", options={"balance": 0.0, "z": 0.0}

@@ -21,6 +21,7 @@ from weighup.moe.corpus import Corpus, five_domains
 from weighup.moe.lab import RACE, SMALL, mean_loss, trained
 from weighup.moe.tiny import Output, TinyConfig
 
+SEEDS = range(6)
 WITHOUT = replace(SMALL, options={"balance": 0.0})
 WINDOWS = 100
 WORSE = 1.01

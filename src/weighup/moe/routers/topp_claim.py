@@ -24,6 +24,7 @@ from weighup.moe.routers.topp import experts_per_token
 from weighup.moe.tiny import TinyMoELM
 from weighup.moe.trace import tracing
 
+SEEDS = range(6)
 OURS = replace(SMALL, router="topp")
 WINDOWS = 100
 FEWER = 0.9

@@ -24,6 +24,7 @@ from weighup.moe.routers.uoe import decompose, decompose_attention, union_model
 from weighup.moe.tiny import TinyConfig, TinyMoELM
 from weighup.moe.types import Routing
 
+SEEDS = range(6)
 MODEL = TinyConfig(width=48, layers=2, heads=4, n_experts=8, k=4, hidden=32, context=64, router="uoe")
 DENSE = replace(
     MODEL, n_experts=1, k=1, hidden=MODEL.n_experts * MODEL.hidden, router="topk", options={"balance": 0.0, "z": 0.0}

@@ -27,6 +27,7 @@ from weighup.moe.search.deep_architect import Kind, mixtures, search, searcher
 from weighup.moe.search.space import Architecture
 from weighup.settings import cache_folder
 
+SEEDS = range(6)
 EVALUATIONS, REPETITIONS = 64, 8
 TRAIN, VALID = 256, 500
 STEPS, BATCH = 12, 64
