@@ -50,7 +50,11 @@ def main() -> None:
         measured = json.loads(args.language_model.read_text(encoding="utf-8"))["held_out"]
         rows += [
             row(name, kind, "held out by the language model", about["all"])
-            for who, name in (("heads", "heads"), ("language_model", "language model, tuned"))
+            for who, name in (
+                ("heads", "heads"),
+                ("language_model_as_it_came", "language model, tuned"),
+                ("language_model", "language model, tuned, its odds put right on the other half"),
+            )
             for kind, about in measured[who].items()
         ]
     args.out.write_text(json.dumps({"rows": rows, "by_set_and_q": report}, indent=1) + "\n", encoding="utf-8")
