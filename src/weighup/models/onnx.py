@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from weighup.errors import ModelUnavailable
 from weighup.models.instances import shared
+from weighup.models.onnx_signed import signed, signed_is_faster
 
 
 def cores() -> int:
@@ -64,6 +65,7 @@ class OnnxModel:
         # Between two batches the workers sleep rather than spin: the other core is for whoever tokenises or searches.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            return onnxruntime.InferenceSession(str(self.path), options, providers=["CPUExecutionProvider"])
+            source = signed(self.path.read_bytes()) if signed_is_faster() else str(self.path)
+            return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         except Exception as error:
             raise ModelUnavailable(f"{self.path}: not a model onnxruntime can load: {error}") from error
