@@ -147,23 +147,23 @@ def run_all(
         return
     last = {(result.room, result.method): result.seconds for result in stored(folder)}
     order = sorted(methods, key=lambda method: -last.get((method.room, method.name), math.inf))
-    told = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))
-    try:
-        spawn = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(jobs, mp_context=spawn, max_tasks_per_child=1) as pool:
-            running = {pool.submit(_run_and_keep, method, data, folder): method for method in order}
-            try:
-                for done in as_completed(running):
-                    error = done.exception()
-                    yield running[done], done.result() if error is None else f"its process ended: {error}"
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-    finally:
-        os.environ.pop("OMP_NUM_THREADS")
-        if told is not None:
-            os.environ["OMP_NUM_THREADS"] = told
+    spawn, threads = multiprocessing.get_context("spawn"), max(1, (os.cpu_count() or 1) // jobs)
+    with ProcessPoolExecutor(
+        jobs, mp_context=spawn, initializer=_use_threads, initargs=(threads,), max_tasks_per_child=1
+    ) as pool:
+        running = {pool.submit(_run_and_keep, method, data, folder): method for method in order}
+        try:
+            for done in as_completed(running):
+                error = done.exception()
+                yield running[done], done.result() if error is None else f"its process ended: {error}"
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _use_threads(count: int) -> None:
+    # Read when torch is loaded, which is later, with the check.
+    os.environ["OMP_NUM_THREADS"] = str(count)
 
 
 def _run_and_keep(method: Method, data: Path, folder: Path) -> str | None:

@@ -88,19 +88,11 @@ def test_generation_ends(model):
     assert generate_with(model, tokens(1), 5, end=first).tolist() == [[first]]
 
 
-def test_a_mixtral():
-    transformers = pytest.importorskip("transformers")
-    torch.manual_seed(0)
-    config = transformers.MixtralConfig(
-        vocab_size=64, hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=2, num_local_experts=4, num_experts_per_tok=2, max_position_embeddings=64,
-        initializer_range=0.3,
-    )  # fmt: skip
-    model = transformers.MixtralForCausalLM(config).eval()
-    before = logits_of(model, tokens())
-    assert torch.equal(generate_with(model, tokens(), 6, beta=0.0), generate(model, tokens(), 6))
-    assert generate_with(model, tokens(), 6).shape == (3, 6)
-    assert torch.equal(logits_of(model, tokens()), before)
+def test_a_mixtral(mixtral):
+    before = logits_of(mixtral, tokens())
+    assert torch.equal(generate_with(mixtral, tokens(), 6, beta=0.0), generate(mixtral, tokens(), 6))
+    assert generate_with(mixtral, tokens(), 6).shape == (3, 6)
+    assert torch.equal(logits_of(mixtral, tokens()), before)
 
 
 @pytest.mark.parametrize(("alpha", "beta"), [(0.0, 0.5), (1.5, 0.5), (0.1, -1.0), (0.1, math.inf)])
