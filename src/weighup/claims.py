@@ -15,7 +15,8 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from datetime import date
 from pathlib import Path
 from typing import Literal
@@ -147,18 +148,25 @@ def run_all(
         return
     last = {(result.room, result.method): result.seconds for result in stored(folder)}
     order = sorted(methods, key=lambda method: -last.get((method.room, method.name), math.inf))
-    spawn, threads = multiprocessing.get_context("spawn"), max(1, (os.cpu_count() or 1) // jobs)
-    with ProcessPoolExecutor(
-        jobs, mp_context=spawn, initializer=_use_threads, initargs=(threads,), max_tasks_per_child=1
-    ) as pool:
-        running = {pool.submit(_run_and_keep, method, data, folder): method for method in order}
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    with ThreadPoolExecutor(jobs) as pool:
+        running = {pool.submit(_run_apart, method, data, folder, threads): method for method in order}
         try:
             for done in as_completed(running):
-                error = done.exception()
-                yield running[done], done.result() if error is None else f"its process ended: {error}"
+                yield running[done], done.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _run_apart(method: Method, data: Path, folder: Path, threads: int) -> str | None:
+    # A pool of its own for each check: one whose process dies takes no other with it.
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn, initializer=_use_threads, initargs=(threads,)) as own:
+        try:
+            return own.submit(_run_and_keep, method, data, folder).result()
+        except BrokenProcessPool as error:
+            return f"its process ended: {error}"
 
 
 def _use_threads(count: int) -> None:

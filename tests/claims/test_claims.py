@@ -161,12 +161,16 @@ def test_many_run_each_is_kept_and_what_went_wrong_is_told(
     assert os.environ["OMP_NUM_THREADS"] == "1"
 
 
-def test_a_check_whose_process_dies_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_whose_process_dies_is_told_and_takes_no_other_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "toy_checks_of_claims.py").write_text(CHECKS, encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
-    wanted = [method("toy_checks_of_claims:dies"), replace(method("toy_checks_of_claims:dies"), name="other")]
-    told = [wrong for _, wrong in run_all(wanted, tmp_path, tmp_path / "kept", jobs=2)]
-    assert all(wrong is not None and "its process ended" in wrong for wrong in told)
+    checks = {"first": "dies", "second": "rises", "third": "dies", "fourth": "rises"}
+    wanted = [replace(method(f"toy_checks_of_claims:{what}"), name=name) for name, what in checks.items()]
+    told = {one.name: wrong for one, wrong in run_all(wanted, tmp_path, tmp_path / "kept", jobs=2)}
+    assert {name for name, wrong in told.items() if wrong is None} == {"second", "fourth"}
+    assert all("its process ended" in (told[name] or "") for name in ("first", "third"))
 
 
 @pytest.mark.parametrize("check", [None, "weighup.nowhere:check", "weighup.claims:nothing"])

@@ -47,13 +47,14 @@ def signed(model: bytes) -> bytes:
                 if kind is not None and raw is not None and _NAME in parts and model[kind[0]] == _UINT8:
                     at, to = parts[_NAME]
                     found[model[at:to].decode("utf-8", "replace")] = (kind[0], *raw)
+    zeros = {name: name.removesuffix(_WEIGHTS) + _ZERO for name in found if name.endswith(_WEIGHTS)}
+    pairs = [places for name, zero in zeros.items() if zero in found for places in (found[name], found[zero])]
+    if not pairs:
+        return model
     changed = bytearray(model)
-    for name in found:
-        zero = name.removesuffix(_WEIGHTS) + _ZERO
-        if name.endswith(_WEIGHTS) and zero in found:
-            for kind_at, begin, stop in (found[name], found[zero]):
-                changed[kind_at] = _INT8
-                np.frombuffer(changed, np.uint8, stop - begin, begin)[:] ^= 0x80
+    for kind_at, begin, stop in pairs:
+        changed[kind_at] = _INT8
+        np.frombuffer(changed, np.uint8, stop - begin, begin)[:] ^= 0x80
     return bytes(changed)
 
 

@@ -8,6 +8,7 @@ rounded.
 
 from __future__ import annotations
 
+import inspect
 import queue
 import threading
 import time
@@ -124,7 +125,7 @@ class _Network:
     def __init__(self, path: Path, context: int, threads: int) -> None:
         try:
             import torch
-            from transformers import AutoModelForCausalLM, AutoTokenizer
+            from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
             from transformers.utils import logging
         except ImportError as error:
             raise JobFailed(
@@ -137,13 +138,14 @@ class _Network:
         home = path
         if path.is_file():
             home, where["gguf_file"] = path.parent, path.name
-        self.torch, self.context = torch, context
+        self.torch, self.new_cache, self.context = torch, DynamicCache, context
         if threads:
             torch.set_num_threads(threads)
         self.tokenizer: Any = AutoTokenizer.from_pretrained(home, **where)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         dtype = torch.bfloat16 if self.device == "cuda" else torch.float32
         self.model: Any = AutoModelForCausalLM.from_pretrained(home, dtype=dtype, **where).to(self.device).eval()
+        self.cache_name = cache_name(self.model)
         ends = self.model.generation_config.eos_token_id
         self.ends = set(ends if isinstance(ends, list) else [ends]) | {self.tokenizer.eos_token_id}
         self.jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
@@ -206,17 +208,16 @@ class _Network:
         long = max(map(len, rest))
         ids = torch.tensor([[0] * (long - len(r)) + r for r in rest], device=self.device)
         mask = torch.tensor([[1] * same + [0] * (long - len(r)) + [1] * len(r) for r in rest], device=self.device)
-        past = None
+        past: Any = self.new_cache(config=self.model.config)
         if same:
-            first = torch.tensor([prompts[0][:same]], device=self.device)
-            past = self.model(input_ids=first, use_cache=True, logits_to_keep=1).past_key_values
+            self._next(past, input_ids=torch.tensor([prompts[0][:same]], device=self.device))
             past.batch_repeat_interleave(len(prompts))
         places = (mask.cumsum(-1) - 1).clamp(min=0)[:, same:]
-        out = self.model(
-            input_ids=ids, attention_mask=mask, position_ids=places, past_key_values=past, use_cache=True,
-            logits_to_keep=1,
-        )  # fmt: skip
-        return out.logits[:, -1], out.past_key_values, mask
+        return self._next(past, input_ids=ids, attention_mask=mask, position_ids=places), past, mask
+
+    def _next(self, past: Any, **told: Any) -> Any:
+        """Logits of the next token [n, v] after reading on from a kept state, which grows."""
+        return self.model(**told, **{self.cache_name: past}, use_cache=True, logits_to_keep=1).logits[:, -1]
 
     def _write(self, job: _Job, logits: Any, past: Any, mask: Any) -> list[list[int]]:
         torch = self.torch
@@ -238,11 +239,14 @@ class _Network:
                 break
             mask = torch.cat([mask, mask.new_ones(len(mask), 1)], -1)
             places = mask.sum(-1, keepdim=True) - 1
-            out = self.model(
-                input_ids=chosen, attention_mask=mask, position_ids=places, past_key_values=past, use_cache=True
-            )
-            logits, past = out.logits[:, -1], out.past_key_values
+            logits = self._next(past, input_ids=chosen, attention_mask=mask, position_ids=places)
         return written
+
+
+def cache_name(model: Any) -> str:
+    """What a transformers model calls the argument that holds the kept keys and values."""
+    # Renamed in transformers 5; the old name goes in 5.40.
+    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
 
 
 def _same_start(prompts: Sequence[list[int]]) -> int:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from weighup.errors import InvalidInput
+from weighup.models.torch_backend import cache_name
 from weighup.moe.tiny import END, Cache, TinyMoELM
 
 
@@ -66,9 +66,7 @@ def step(model: nn.Module, state: State, tokens: Tensor) -> State:
 
 def _read_on(model: nn.Module, tokens: Tensor, cache: Any) -> Tensor:
     """[batch, vocabulary] of a transformers model that reads tokens [batch, length] on from a cache, which grows."""
-    # Renamed in transformers 5; the old name goes in 5.40.
-    name = "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
-    return model(input_ids=tokens, use_cache=True, **{name: cache}).logits[:, -1]
+    return model(input_ids=tokens, use_cache=True, **{cache_name(model): cache}).logits[:, -1]
 
 
 Pick = Callable[[Tensor], Tensor]

@@ -219,6 +219,7 @@ def test_couriers_killed_in_mid_delivery_lose_nothing(url: str, clean_environmen
             with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
                 assert process.stdout is not None
                 assert process.stdout.readline() == "ready\n"
+                _until(lambda: len(seen) > 0)  # at first: a busy machine needs its time to send anything
                 time.sleep(chance.uniform(0.0, 0.25))
                 process.kill()
         killed = sum(seen.values())
