@@ -23,7 +23,7 @@ run: models  ## check the bundled claims, offline; ends with a table and an HTML
 	echo "report: $$PWD/out/report.html"
 
 test: models $(VENV)/.dev $(if $(NO_TORCH),,$(VENV)/.train)  ## run the tests; NO_TORCH=1 leaves out what trains
-	@$(BIN)/python -m pytest -n 2 -q
+	@$(BIN)/python -m pytest -n 3 --dist worksteal -q
 
 lint: $(VENV)/.dev  ## style, types and import layering
 	@$(BIN)/ruff check .
