@@ -16,7 +16,10 @@ from weighup.claims import as_markdown, stored
 NOT_YET = "*Not measured yet.*"
 PLAIN = ("scale", "load", "watch", "soak", "judge_run", "hostile_answers", "moe_hooks")
 """Results that are shown as they are, in `<!-- NAME results -->`."""
-ROWS = ("bradley_terry", "recommenders", "moe_layer", "moe_routers", "moe_compress", "moe_offload", "moe_local")
+ROWS = (
+    *("bradley_terry", "recommenders", "moe_layer", "moe_routers", "moe_compress", "moe_offload", "moe_local"),
+    "ease_calibration",
+)
 """Results with `rows`, shown as one table, what else they say below it."""
 MEASURED = re.compile(r"(<!-- measured: [^\n]+ -->\n).*?(\n<!-- measured: end -->)", re.DOTALL)
 

@@ -15,7 +15,7 @@ from sklearn.calibration import calibration_curve
 from sklearn.isotonic import IsotonicRegression
 
 from weighup.errors import InvalidInput
-from weighup.metrics import Isotonic, brier, ece, isotonic, log_loss, reliability_curve, temperature
+from weighup.metrics import Isotonic, brier, ece, ece_by_chance, isotonic, log_loss, reliability_curve, temperature
 from weighup.metrics.calibration import Bins
 
 JUDGED = st.lists(
@@ -52,6 +52,28 @@ def test_bins_of_mass_hold_the_same_number_and_keep_equals_together() -> None:
     p = np.random.default_rng(0).random(90) ** 4
     assert reliability_curve(p > 0.5, p, bins=9, kind="mass").counts.tolist() == [10] * 9
     assert reliability_curve([0, 1, 1], [0.2, 0.2, 0.2], kind="mass").counts.tolist() == [3]
+
+
+def test_by_chance_alone_the_error_of_one_bin_is_the_spread_of_a_mean() -> None:
+    # |mean of n truths − p| of a normal mean is √(2/π) of its standard deviation, √(p (1 − p) / n).
+    for n, p in ((100, 0.3), (400, 0.5)):
+        expected = math.sqrt(2 / math.pi * p * (1 - p) / n)
+        assert ece_by_chance([p] * n, draws=4000) == pytest.approx(expected, rel=0.05)
+    assert ece_by_chance([0.0, 1.0, 1.0]) == 0.0
+
+
+def test_what_is_right_errs_as_by_chance_and_what_is_not_by_more() -> None:
+    chance = np.random.default_rng(0)
+    p = chance.random(2000)
+    truth = chance.random(2000) < p
+    floor = ece_by_chance(p)
+    assert 0.5 * floor < ece(truth, p) < 1.5 * floor
+    assert ece(truth, np.clip(p + 0.1, 0, 1)) > 3 * floor
+    assert floor == ece_by_chance(p, seed=0) != ece_by_chance(p, seed=1)
+    with pytest.raises(InvalidInput, match="draws"):
+        ece_by_chance(p, draws=0)
+    with pytest.raises(InvalidInput, match="p: probabilities"):
+        ece_by_chance([1.5])
 
 
 @given(JUDGED)

@@ -18,12 +18,12 @@ from weighup.errors import InvalidInput
 from weighup.metrics import macro_f1
 from weighup.train.ablations import ABLATIONS
 from weighup.train.evaluate import Plan, evaluate, measuring, work
-from weighup.train.findings import findings
+from weighup.train.findings import error_in_one, findings
 from weighup.train.holds import calibrated, kept_risk, must_hold
 from weighup.train.measured import MeasuredSet, read_sets, set_name
 from weighup.train.protocol import Variant, strangers, thinned
 from weighup.train.rendering import as_markdown, figures, tables
-from weighup.train.results import SYSTEMS, Cell, Estimate, Evaluation
+from weighup.train.results import SYSTEMS, Cell, Estimate, Evaluation, Reliability
 from weighup.train.scoring import Answers, Resampling, Scorer, columns, ease_numbers, macro_f1_of
 from weighup.verify.types import KINDS, Claim
 
@@ -192,7 +192,21 @@ def test_two_sets_have_means(found: Evaluation) -> None:
     assert len(table.rows) == len(found.cells)
     assert table.rows[0][1] == found.cells[0].systems["content"].macro_f1.value
     assert next(findings(both)).startswith("Mean macro-F1")
+    assert any(one.startswith("Expected calibration error with the claims of all sets") for one in findings(both))
     assert "means over sets" not in " ".join(table.title for table in tables(found))
+
+
+def test_sets_that_stray_to_either_side_make_up_for_each_other(found: Evaluation) -> None:
+    def of(name: str, n: int, observed: float) -> Cell:
+        curve = Reliability(predicted=[0.05, 0.45], observed=[0.05, observed], counts=[30, 10])
+        return found.cells[0].model_copy(update={"set": name, "n": n, "reliability": curve})
+
+    info = found.sets[0]
+    sets = [info.model_copy(update={"name": name}) for name in ("one", "two")]
+    even = found.model_copy(update={"sets": sets, "cells": [of("one", 40, 0.65), of("two", 40, 0.25)]})
+    assert error_in_one(even) == pytest.approx(0)
+    uneven = even.model_copy(update={"cells": [of("one", 120, 0.65), of("two", 40, 0.25)]})
+    assert error_in_one(uneven) == pytest.approx((30 * 0.2 - 10 * 0.2) / 160)
 
 
 # --- what must hold can come out false ------------------------------------------------------------------------------

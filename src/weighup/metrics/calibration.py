@@ -73,6 +73,20 @@ def ece(truth: ArrayLike, p: ArrayLike, bins: int = 15, kind: Bins = "width") ->
     return float(np.sum(curve.counts * np.abs(curve.predicted - curve.positive)) / curve.counts.sum())
 
 
+def ece_by_chance(p: ArrayLike, bins: int = 15, kind: Bins = "width", *, draws: int = 200, seed: int = 0) -> float:
+    """The `ece` that n items would show on average if every p were exactly right, in [0, 1].
+
+    Few items in a bin miss their mean by chance, so that an error is never 0; one no greater than this says nothing
+    against p. Truths are drawn from p, `draws` times (consistency resampling: Bröcker and Smith 2007, "Increasing the
+    reliability of reliability diagrams", section 3). Raises InvalidInput as above, and for less than one draw.
+    """
+    q = probabilities("p", p)
+    if draws < 1:
+        raise InvalidInput(f"draws: one or more are needed, not {draws}")
+    chance = np.random.default_rng(seed)
+    return float(np.mean([ece(chance.random(len(q)) < q, q, bins, kind) for _ in range(draws)]))
+
+
 def temperature(logits: ArrayLike, truth: ArrayLike, weight: ArrayLike | None = None) -> float:
     """The T > 0 by which to divide logits so that their log-loss is least (Guo et al. 2017, section 4.2).
 

@@ -5,7 +5,9 @@ Nothing here is written by hand that the numbers could contradict: whoever measu
 
 from __future__ import annotations
 
+import math
 import textwrap
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -23,6 +25,12 @@ def findings(found: Evaluation) -> Iterator[str]:
         yield _means(found, "macro_f1", "mean macro-F1 over the sets")
     for demand in dict.fromkeys(held.demand for held in found.holds):
         yield _demand(demand, [held for held in found.holds if held.demand == demand])
+    if len(names) > 1:
+        yield (
+            f"Expected calibration error with the claims of all sets in one, in ten bins: {error_in_one(found):.3f} "
+            "(figure *does EASE’s probability mean what it says*). What of an error is chance: "
+            "[calibration](../methods/ease.md#calibration-and-risk)."
+        )
     first = {name: cells_of(found, name)[0] for name in names}
     for way in (*RIVALS, *ABLATIONS):
         gains = {name: cell.gains[way] for name, cell in first.items() if way in cell.gains}
@@ -126,6 +134,19 @@ def held_told(held: HeldAt) -> str:
     where = "" if held.q is None else f"q={held.q:g} "
     gain = "" if held.gain is None else f" [{gain_told(held.gain)}]"
     return f"{where}{held.ease:.3f} v {held.other:.3f} {held.who}{gain}"
+
+
+def error_in_one(found: Evaluation) -> float:
+    """EASE's expected calibration error with the claims of all sets in one, from the ten bins of each: a set's bins
+    that stray one way make up for another's that stray the other."""
+    strays, claims = defaultdict[int, float](float), 0
+    for info in found.sets:
+        cell = cells_of(found, info.name)[0]
+        own = cell.reliability
+        claims += cell.n
+        for predicted, observed, count in zip(own.predicted, own.observed, own.counts, strict=True):
+            strays[max(0, math.ceil(10 * predicted) - 1)] += cell.n * count / sum(own.counts) * (predicted - observed)
+    return sum(map(abs, strays.values())) / claims
 
 
 def _means(found: Evaluation, metric: str, label: str) -> str:
