@@ -108,7 +108,7 @@ def judged(verifier: Verifier, rows: Sequence[Labelled]) -> Said:
         [f"{name}\0{row.group}" for name, row in zip(names, found["row"], strict=True)],
         claims=[f"{name}\0{row.claim.text}" for name, row in zip(names, found["row"], strict=True)],
     )
-    held = Held(whole.fake, whole.labels, whole.chosen, whole.groups, None, whole.claims, np.asarray(names))
+    held = Held(whole.fake, whole.labels, whole.chosen, whole.groups, whole.claims, np.asarray(names))
     fake = np.asarray([[one.fake[kind] for kind in KINDS] for one in found["judged"]], np.float64)
     content = np.asarray([one.content for one in found["judged"]], np.float64)
     return Said(held, held.selected(fake), held.selected(held.fake), content)

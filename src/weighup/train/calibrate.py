@@ -1,11 +1,12 @@
 """Fits the calibration of EASE's heads (`weighup/verify/calibrated.py`) on claims that they did not learn from.
 
 A map for each expert: none, temperature (Guo et al. 2017, arXiv 1706.04599) or isotonic (Zadrozny and Elkan 2002),
-whichever has the least log-loss over five folds of whole claim groups. The kept sample is what thresholds are tested
-on, so its confidences must owe nothing to their own labels: they come from maps of the other folds. It has one row of
-each claim, since rows of one claim under other evidence would pass for more items than they are, and no more claims of
-a set than the middle one has, so that a large easy set does not stand for all. A claim labelled unknown teaches no map,
-and calling it counts as wrong.
+whichever has the least log-loss over five folds of whole claim groups. A claim counts once, however many rows it has,
+and a set for no more claims than the middle one, so that a large easy set does not stand for all: this is the mix that
+risks are promised for. The kept sample is what thresholds are tested on, so its confidences must owe nothing to their
+own labels: they come from maps of the other folds. It has one row of each claim, since rows of one claim under other
+evidence would pass for more items than they are. A claim labelled unknown teaches no map, and calling it counts as
+wrong.
 
 Claims of one group are still less than independent, which the tests do not know. So what comes of it is measured on
 halves that took no part: maps and threshold from one half of the groups, the risk among the called of the other, over
@@ -87,6 +88,7 @@ def fit_calibration(
     """
     maps, out_of_fold, tried = _maps(held, seed)
     sample = _sample(held, seed)
+    once = np.isin(np.arange(len(held.labels)), sample)
     sure, wrong = _confidence(held.selected(out_of_fold)), held.wrong(out_of_fold)
     if advance is not None:
         advance(1, note="maps")
@@ -99,8 +101,13 @@ def fit_calibration(
         "rows": {name: int((held.labels == label).sum()) for label, name in enumerate(("real", "fake", "unknown"))},
         "groups": len(np.unique(held.groups)),
         "claims": round(float(held.share.sum())),
-        "maps": {kind: tried[kind] | _eces(held, out_of_fold, place) for place, kind in enumerate(KINDS)},
-        "ece_of_the_selected": _ece_pair(held, held.labels < 2, held.selected(held.fake), held.selected(out_of_fold)),
+        "maps": {
+            kind: tried[kind] | {"ece": _ece_pair(held, held.rows(i) & once, held.fake[:, i], out_of_fold[:, i])}
+            for i, kind in enumerate(KINDS)
+        },
+        "ece_of_the_selected": _ece_pair(
+            held, (held.labels < 2) & once, held.selected(held.fake), held.selected(out_of_fold)
+        ),
         "sample": len(sample),
         "threshold": {
             risk: {kind: None if math.isinf(at) else round(float(at), 4) for kind, at in each.items()}
@@ -199,11 +206,11 @@ def _maps(held: Held, seed: int) -> tuple[Maps, Floats, dict[str, dict[str, Any]
         for number in range(FOLDS):
             mine, others = fold == number, rows & (fold != number)
             for name, fit in _FIT.items():
-                found[name][mine] = fit(p[others], held.labels[others], _weight(held, others))(p[mine])
+                found[name][mine] = fit(p[others], held.labels[others], held.share[others])(p[mine])
         losses = {name: _log_loss(held, rows, values) for name, values in found.items()}
         costs = {name: loss + (STEPS_COST if name == "isotonic" else 0.0) for name, loss in losses.items()}
         best = min(_FIT, key=costs.__getitem__)
-        maps[kind] = _FIT[best](p[rows], held.labels[rows], _weight(held, rows))
+        maps[kind] = _FIT[best](p[rows], held.labels[rows], held.share[rows])
         fake[:, place] = found[best]
         decided = "rows it decided" if not rows[(held.chosen != place)].any() else "all rows"
         tried[kind] = {
@@ -214,16 +221,16 @@ def _maps(held: Held, seed: int) -> tuple[Maps, Floats, dict[str, dict[str, Any]
     return maps, fake, tried
 
 
-def _temperature(p: Floats, labels: Ints, weight: Floats | None) -> Map:
+def _temperature(p: Floats, labels: Ints, weight: Floats) -> Map:
     near = np.clip(p, _NEAREST, 1 - _NEAREST)
     return Temperature(temperature(np.log(near / (1 - near)), labels, weight))
 
 
-def _isotonic(p: Floats, labels: Ints, weight: Floats | None) -> Map:
+def _isotonic(p: Floats, labels: Ints, weight: Floats) -> Map:
     return Bounded(isotonic(p, labels, weight))
 
 
-def _none(p: Floats, labels: Ints, weight: Floats | None) -> Map:
+def _none(p: Floats, labels: Ints, weight: Floats) -> Map:
     return Temperature(1.0)
 
 
@@ -236,18 +243,10 @@ def _folds(groups: NDArray[Any], seed: int) -> Ints:
     return np.asarray((np.random.default_rng(seed).permutation(len(names)) % FOLDS)[place], np.int64)
 
 
-def _weight(held: Held, rows: Mask) -> Floats | None:
-    return None if held.weight is None or not held.weight[rows].any() else held.weight[rows]
-
-
 def _log_loss(held: Held, rows: Mask, p: Floats) -> float:
     near = np.clip(p[rows], _NEAREST, 1 - _NEAREST)
     each = -np.log(np.where(held.labels[rows] == 1, near, 1 - near))
-    return float(np.average(each, weights=_weight(held, rows)))
-
-
-def _eces(held: Held, fake: Floats, place: int) -> dict[str, Any]:
-    return {"ece": _ece_pair(held, held.rows(place), held.fake[:, place], fake[:, place])}
+    return float(np.average(each, weights=held.share[rows]))
 
 
 def _ece_pair(held: Held, rows: Mask, before: Floats, after: Floats) -> dict[str, float]:

@@ -28,9 +28,9 @@ class Held:
 
     `fake` [n, 3]: P(fake) by each expert, before calibration, in the order of KINDS; `labels` [n]: 0 real, 1 fake, 2
     unknown; `chosen` [n]: place in KINDS of the selected expert; `groups` [n]: names of claim groups; `claims` [n]:
-    names of claims, where one has several rows (None: each row is a claim); `weight` [n] ≥ 0: how much a row counts for
-    the maps (None: alike); `sources` [n]: names of the sets they are from (None: one). Risks are of claims mixed as
-    these are, whatever the weight, but that no set counts for more claims than the middle one of them has.
+    names of claims, where one has several rows (None: each row is a claim); `sources` [n]: names of the sets they are
+    from (None: one). Maps and risks are of claims mixed as these are, but that no set counts for more claims than the
+    middle one of them has.
     Raises InvalidInput for arrays that do not fit together, or too few rows or groups.
     """
 
@@ -38,7 +38,6 @@ class Held:
     labels: Ints
     chosen: Ints
     groups: NDArray[Any]
-    weight: Floats | None = None
     claims: NDArray[Any] | None = None
     sources: NDArray[Any] | None = None
 
@@ -63,10 +62,6 @@ class Held:
             raise InvalidInput(f"calibration: a claim is needed for each of {n} rows, there are {len(self.claims)}")
         if self.sources is not None and len(self.sources) != n:
             raise InvalidInput(f"calibration: a source is needed for each of {n} rows, there are {len(self.sources)}")
-        if self.weight is not None and (
-            len(self.weight) != n or not np.isfinite(self.weight).all() or self.weight.min() < 0
-        ):
-            raise InvalidInput(f"calibration: a weight of 0 or more is needed for each of {n} rows")
 
     @classmethod
     def of(
@@ -75,7 +70,6 @@ class Held:
         labels: Sequence[int],
         groups: Sequence[Any],
         *,
-        weight: Floats | None = None,
         claims: Sequence[Any] | None = None,
     ) -> Held:
         """From what the pipeline said of each row, whatever calibration it ran under."""
@@ -84,17 +78,15 @@ class Held:
             np.asarray(labels, np.int64),
             np.asarray([KINDS.index(one.chosen) for one in judged], np.int64),
             np.asarray(groups),
-            weight,
             None if claims is None else np.asarray(claims),
         )
 
     def taken(self, where: Mask) -> Held:
         """Some of the rows."""
-        weight = None if self.weight is None else self.weight[where]
         claims = None if self.claims is None else self.claims[where]
         sources = None if self.sources is None else self.sources[where]
         own = (self.fake[where], self.labels[where], self.chosen[where], self.groups[where])
-        return Held(*own, weight, claims, sources)
+        return Held(*own, claims, sources)
 
     @property
     def share(self) -> Floats:

@@ -24,7 +24,7 @@ from weighup.errors import InvalidInput, JobFailed
 from weighup.files import sha256
 from weighup.train.calibrate import RISK, Fitted, Held, fit_calibration, write_calibration
 from weighup.train.ease import steps
-from weighup.train.ease.fit import Evaluators, Experts, balanced, fit_evaluators, fit_experts
+from weighup.train.ease.fit import Evaluators, Experts, fit_evaluators, fit_experts
 from weighup.train.ease.heads import SHAPES, Shape
 from weighup.train.ease.table import Table, Weigh, source_of, table_of
 from weighup.train.labelled import LABELS, Labelled, require_trainable
@@ -123,7 +123,7 @@ def train_calibration(given: Materials, out: Path, advance: Advance, risk: float
 def held_of(table: Table, experts: Experts) -> Held:
     """What the experts say out of fold, as calibration takes it."""
     fake = np.stack([experts.fake[kind] for kind in KINDS], 1).astype(np.float64)
-    return Held(fake, table.label, experts.chosen, table.group, balanced(table), table.claim, table.source)
+    return Held(fake, table.label, experts.chosen, table.group, table.claim, table.source)
 
 
 def ease_of(evaluated: Evaluators, experts: Experts, version: str = "fitted") -> Ease:
