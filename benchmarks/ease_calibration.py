@@ -32,7 +32,9 @@ from weighup.console import progress, table
 from weighup.errors import InvalidInput
 from weighup.metrics import ece, ece_by_chance
 from weighup.settings import load_settings
+from weighup.train.calibrate import one_a_claim
 from weighup.train.ease.run import QS, RS
+from weighup.train.ease.table import source_of
 from weighup.train.evaluate import measuring
 from weighup.train.held import Held
 from weighup.train.labelled import Labelled, read_labelled
@@ -53,11 +55,11 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Said:
-    """n rows, one for each claim and condition: `fake` by who was selected, `raw` before calibration, `content`."""
+    """n rows, one for each claim and condition: `held` is before calibration, `fake` [n, 3] after it, `content` [n]
+    what the content model says alone."""
 
     held: Held
     fake: Floats
-    raw: Floats
     content: Floats
 
 
@@ -101,7 +103,7 @@ def judged(verifier: Verifier, rows: Sequence[Labelled]) -> Said:
                         found["row"].append(rows[i])
                         found["judged"].append(one)
                 advance(len(part))
-    names = [Path(row.file).parent.name for row in found["row"]]
+    names = [source_of(row) for row in found["row"]]
     whole = Held.of(
         found["judged"],
         [row.label for row in found["row"]],
@@ -111,16 +113,16 @@ def judged(verifier: Verifier, rows: Sequence[Labelled]) -> Said:
     held = Held(whole.fake, whole.labels, whole.chosen, whole.groups, whole.claims, np.asarray(names))
     fake = np.asarray([[one.fake[kind] for kind in KINDS] for one in found["judged"]], np.float64)
     content = np.asarray([one.content for one in found["judged"]], np.float64)
-    return Said(held, held.selected(fake), held.selected(held.fake), content)
+    return Said(held, fake, content)
 
 
 def about(name: str, said: Said, sets: Sequence[str]) -> dict[str, Any]:
     """One line of the table. Raises InvalidInput for too few rows."""
     assert said.held.sources is not None
     mine = np.isin(said.held.sources, sets)
-    held, fake, raw, content = said.held.taken(mine), said.fake[mine], said.raw[mine], said.content[mine]
-    drawn = [rows[held.labels[rows] < 2] for rows in draws(held)]
-    truth = held.labels == 1
+    held = said.held.taken(mine)
+    fake, truth = held.selected(said.fake[mine]), held.labels == 1
+    drawn = [rows[held.labels[rows] < 2] for rows in (one_a_claim(held, seed) for seed in range(DRAWS))]
 
     def error(p: Floats) -> float:
         return round(float(np.mean([ece(truth[rows], p[rows]) for rows in drawn])), 3)
@@ -133,30 +135,18 @@ def about(name: str, said: Said, sets: Sequence[str]) -> dict[str, Any]:
         "mean P(fake)": round(float(fake[known].mean()), 3),
         "ECE": error(fake),
         "by chance": round(float(np.mean([ece_by_chance(fake[rows], draws=50) for rows in drawn])), 3),
-        "ECE uncalibrated": error(raw),
-        "ECE content alone": error(content),
+        "ECE uncalibrated": error(held.selected(held.fake)),
+        "ECE content alone": error(said.content[mine]),
     }
-    return told | dict(risks(held, fake))
-
-
-def draws(held: Held) -> Iterator[NDArray[np.int64]]:
-    """One row of each claim, no more of a set than the middle one of them has, `DRAWS` times."""
-    assert held.claims is not None
-    assert held.sources is not None
-    for seed in range(DRAWS):
-        order = np.random.default_rng(seed).permutation(len(held.labels))
-        once = order[np.sort(np.unique(held.claims[order], return_index=True)[1])]
-        _, source, sizes = np.unique(held.sources[once], return_inverse=True, return_counts=True)
-        most = Held.most(sizes)
-        yield np.concatenate([once[source == one][:most] for one in range(len(sizes))])
+    return told | dict(risks(held, said.fake[mine]))
 
 
 def risks(held: Held, fake: Floats) -> Iterator[tuple[str, str]]:
     """For each asked risk: the risk among the called, and how many are called."""
     calibration = Calibration.load()
     assert calibration is not None
-    sure, share = np.maximum(fake, 1 - fake), held.share
-    wrong = ((fake >= 0.5) != (held.labels == 1)) | (held.labels == 2)
+    selected, wrong, share = held.selected(fake), held.wrong(fake), held.share
+    sure = np.maximum(selected, 1 - selected)
     for risk in RISKS:
         floor = calibration.thresholds(risk)
         called = sure >= np.asarray([floor[kind] for kind in KINDS])[held.chosen]

@@ -17,9 +17,9 @@ NOT_YET = "*Not measured yet.*"
 PLAIN = ("scale", "load", "watch", "soak", "judge_run", "hostile_answers", "moe_hooks")
 """Results that are shown as they are, in `<!-- NAME results -->`."""
 ROWS = (
-    *("bradley_terry", "recommenders", "moe_layer", "moe_routers", "moe_compress", "moe_offload", "moe_local"),
+    "bradley_terry", "recommenders", "moe_layer", "moe_routers", "moe_compress", "moe_offload", "moe_local",
     "ease_calibration",
-)
+)  # fmt: skip
 """Results with `rows`, shown as one table, what else they say below it."""
 MEASURED = re.compile(r"(<!-- measured: [^\n]+ -->\n).*?(\n<!-- measured: end -->)", re.DOTALL)
 

@@ -14,7 +14,15 @@ import pytest
 
 from weighup.errors import InvalidInput, JobFailed
 from weighup.metrics import ece
-from weighup.train.calibrate import RISKS, Fitted, _apart, _sample, fit_calibration, reliability_plot, write_calibration
+from weighup.train.calibrate import (
+    RISKS,
+    Fitted,
+    _apart,
+    fit_calibration,
+    one_a_claim,
+    reliability_plot,
+    write_calibration,
+)
 from weighup.train.held import Held
 from weighup.verify import weights
 from weighup.verify.calibrated import Bounded, Calibration, Temperature
@@ -258,7 +266,7 @@ def test_a_large_set_counts_for_no_more_claims_than_the_middle_one(held: Held) -
     n = len(held.labels)
     sources = np.asarray(["large"] * (n - 80) + ["middle"] * 50 + ["small"] * 30)
     own = replace(held, claims=np.arange(n), sources=sources)
-    sample = _sample(own, 0)
+    sample = one_a_claim(own, 0)
     assert dict(zip(*np.unique(sources[sample], return_counts=True), strict=True)) == {
         "large": 50,
         "middle": 50,

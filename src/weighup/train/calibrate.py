@@ -87,7 +87,7 @@ def fit_calibration(
     `advance` is told of `halves` + 1 steps. Raises InvalidInput for a risk outside (0, 1).
     """
     maps, out_of_fold, tried = _maps(held, seed)
-    sample = _sample(held, seed)
+    sample = one_a_claim(held, seed)
     once = np.isin(np.arange(len(held.labels)), sample)
     sure, wrong = _confidence(held.selected(out_of_fold)), held.wrong(out_of_fold)
     if advance is not None:
@@ -196,7 +196,7 @@ def _line(labels: Ints, p: Floats, bins: int) -> Line:
 
 def _maps(held: Held, seed: int) -> tuple[Maps, Floats, dict[str, dict[str, Any]]]:
     """The maps, P(fake) [n, 3] by maps of the other folds, and what was tried for each expert."""
-    fold = _folds(held.groups, seed)
+    fold, share = _folds(held.groups, seed), held.share
     maps: Maps = {}
     fake = np.zeros_like(held.fake)
     tried: dict[str, dict[str, Any]] = {}
@@ -206,11 +206,11 @@ def _maps(held: Held, seed: int) -> tuple[Maps, Floats, dict[str, dict[str, Any]
         for number in range(FOLDS):
             mine, others = fold == number, rows & (fold != number)
             for name, fit in _FIT.items():
-                found[name][mine] = fit(p[others], held.labels[others], held.share[others])(p[mine])
-        losses = {name: _log_loss(held, rows, values) for name, values in found.items()}
+                found[name][mine] = fit(p[others], held.labels[others], share[others])(p[mine])
+        losses = {name: _log_loss(held.labels[rows], values[rows], share[rows]) for name, values in found.items()}
         costs = {name: loss + (STEPS_COST if name == "isotonic" else 0.0) for name, loss in losses.items()}
         best = min(_FIT, key=costs.__getitem__)
-        maps[kind] = _FIT[best](p[rows], held.labels[rows], held.share[rows])
+        maps[kind] = _FIT[best](p[rows], held.labels[rows], share[rows])
         fake[:, place] = found[best]
         decided = "rows it decided" if not rows[(held.chosen != place)].any() else "all rows"
         tried[kind] = {
@@ -243,10 +243,9 @@ def _folds(groups: NDArray[Any], seed: int) -> Ints:
     return np.asarray((np.random.default_rng(seed).permutation(len(names)) % FOLDS)[place], np.int64)
 
 
-def _log_loss(held: Held, rows: Mask, p: Floats) -> float:
-    near = np.clip(p[rows], _NEAREST, 1 - _NEAREST)
-    each = -np.log(np.where(held.labels[rows] == 1, near, 1 - near))
-    return float(np.average(each, weights=held.share[rows]))
+def _log_loss(labels: Ints, p: Floats, weight: Floats) -> float:
+    near = np.clip(p, _NEAREST, 1 - _NEAREST)
+    return float(np.average(-np.log(np.where(labels == 1, near, 1 - near)), weights=weight))
 
 
 def _ece_pair(held: Held, rows: Mask, before: Floats, after: Floats) -> dict[str, float]:
@@ -260,7 +259,7 @@ def _ece_pair(held: Held, rows: Mask, before: Floats, after: Floats) -> dict[str
 # --- risk -----------------------------------------------------------------------------------------------------------
 
 
-def _sample(held: Held, seed: int) -> Ints:
+def one_a_claim(held: Held, seed: int) -> Ints:
     """One row of each claim, of each source as many as it may count for, `MOST` at most, drawn by chance."""
     order = np.random.default_rng(seed + 1).permutation(len(held.labels))
     drawn = order if held.claims is None else order[np.unique(held.claims[order], return_index=True)[1]]
@@ -291,7 +290,7 @@ def _risks(held: Held, seed: int, risks: Sequence[float], halves: int, advance: 
         except InvalidInput:  # a half of too few rows
             return {}
         maps, out_of_fold, _ = _maps(fit, seed)
-        sample = _sample(fit, seed)
+        sample = one_a_claim(fit, seed)
         sure = kept_confidence(_confidence(fit.selected(out_of_fold))[sample])
         wrong, kind = fit.wrong(out_of_fold)[sample].astype(np.uint8), fit.chosen[sample].astype(np.uint8)
         made = {way: Calibration(maps, sure, wrong, kind, RISK, "", way == "each") for way in WAYS}
